@@ -1,0 +1,251 @@
+"""The App: tasks, and how their jobs get into the database and are looked up. What users import first."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from itertools import islice
+from typing import Any, ParamSpec, TypeVar, overload
+
+from pgjobs import settings
+from pgjobs.async_client import AsyncClient
+from pgjobs.backoff import Backoff, Exponential
+from pgjobs.client import Client
+from pgjobs.connections import AsyncPsycopgRunner, PsycopgRunner, async_runner_for, runner_for
+from pgjobs.errors import ConfigurationError, UnknownTask
+from pgjobs.job import Job, JobId, Priority, Spec
+from pgjobs.outcome import as_timedelta
+from pgjobs.pools import Pools
+from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
+from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
+
+
+class App:
+    """Your tasks, and the database their jobs live in.
+
+    `dsn` is a libpq connection string or URL; without one, PGJOBS_DSN, DATABASE_URL or pyproject.toml say. Nothing is
+    connected before it is needed.
+    """
+
+    def __init__(self, dsn: str | None = None) -> None:
+        self._dsn = dsn
+        self.tasks: dict[str, Task[Any, Any]] = {}
+        self._made_pools: Pools | None = None
+        # One variable per app: two apps in a process do not share a transaction.
+        self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
+
+    # Tasks
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: Priority = Priority.NORMAL,
+        max_attempts: int = 5,
+        timeout: timedelta | float | None = None,
+        executor: ExecutorName | None = None,
+        retry: Backoff | None = None,
+        keep: Keep = "history",
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+    def task(
+        self,
+        function: Callable[P, R] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        queue: str = "default",
+        priority: Priority = Priority.NORMAL,
+        max_attempts: int = 5,
+        timeout: timedelta | float | None = None,
+        executor: ExecutorName | None = None,
+        retry: Backoff | None = None,
+        keep: Keep = "history",
+    ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+        """Make a function a task of this app.
+
+        Arguments: name, by default the function's; queue and priority of its jobs; max_attempts, after which a job
+        is a dead letter; timeout of one run, seconds or a timedelta; executor "async" (default for coroutine
+        functions), "thread" (default for others) or "process"; retry, the backoff between attempts, by default
+        Exponential(2, max=3600, jitter=0.2); keep, "history" or "nothing" of a completed job.
+        Raises ConfigurationError for options that make no sense, and for a name that is taken.
+        """
+
+        def register(function: Callable[P, R]) -> Task[P, R]:
+            default: ExecutorName = "async" if inspect.iscoroutinefunction(function) else "thread"
+            options = TaskOptions(
+                queue=queue,
+                priority=Priority(priority),
+                max_attempts=max_attempts,
+                timeout=None if timeout is None else as_timedelta(timeout),
+                executor=executor or default,
+                retry=retry or Exponential(),
+                keep=keep,
+            )
+            task = Task(function, name or function.__name__, options, self)
+            taken = self.tasks.get(task.name)
+            if taken is not None and (taken.__module__, taken.__qualname__) != (task.__module__, task.__qualname__):
+                raise ConfigurationError(
+                    f"There is a task named {task.name} already, in {taken.__module__}: give this one another name=."
+                )
+            self.tasks[task.name] = task
+            return task
+
+        return register if function is None else register(function)
+
+    # Enqueuing
+
+    @contextmanager
+    def using(self, tx: Any) -> Iterator[None]:
+        """Put every enqueue inside on this transaction: a psycopg connection or cursor, a SQLAlchemy one or Session."""
+        token = self._using.set(tx)
+        try:
+            yield
+        finally:
+            self._using.reset(token)
+
+    def enqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
+        """Enqueue many jobs, all or none, and return their ids in the order given.
+
+        Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own.
+        """
+        tx = tx if tx is not None else self._using.get()
+        if tx is not None:
+            client = Client(runner_for(tx))
+            return [id for chunk in _chunks(specs) for id in client.enqueue_many(*chunk)]
+        with self._pools.connection() as connection, connection.transaction():
+            client = Client(PsycopgRunner(connection))
+            return [id for chunk in _chunks(specs) for id in client.enqueue_many(*chunk)]
+
+    async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
+        """The same as `enqueue_many`, for callers in an event loop."""
+        tx = tx if tx is not None else self._using.get()
+        if tx is not None:
+            client = AsyncClient(async_runner_for(tx))
+            return [id for chunk in _chunks(specs) for id in await client.enqueue_many(*chunk)]
+        async with self._pools.async_connection() as connection, connection.transaction():
+            client = AsyncClient(AsyncPsycopgRunner(connection))
+            return [id for chunk in _chunks(specs) for id in await client.enqueue_many(*chunk)]
+
+    def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
+        """Enqueue one job that `task.spec(...)` described, and return its id."""
+        with self.client(tx) as client:
+            return client.enqueue(spec)
+
+    async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
+        """The same as `enqueue_spec`, for callers in an event loop."""
+        async with self.aclient(tx) as client:
+            return await client.enqueue(spec)
+
+    # Looking
+
+    def job(self, id: int, *, tx: Any = None) -> Job:
+        """Look a job up: live, finished or dead. Raises JobNotFound."""
+        with self.client(tx) as client:
+            return client.job(id)
+
+    async def ajob(self, id: int, *, tx: Any = None) -> Job:
+        """The same as `job`, for callers in an event loop."""
+        async with self.aclient(tx) as client:
+            return await client.job(id)
+
+    @contextmanager
+    def client(self, tx: Any = None) -> Iterator[Client]:
+        """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
+        tx = tx if tx is not None else self._using.get()
+        if tx is not None:
+            yield Client(runner_for(tx))
+        else:
+            with self._pools.connection() as connection:
+                yield Client(PsycopgRunner(connection))
+
+    @asynccontextmanager
+    async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
+        """The same as `client`, for callers in an event loop."""
+        tx = tx if tx is not None else self._using.get()
+        if tx is not None:
+            yield AsyncClient(async_runner_for(tx))
+        else:
+            async with self._pools.async_connection() as connection:
+                yield AsyncClient(AsyncPsycopgRunner(connection))
+
+    # Working
+
+    @asynccontextmanager
+    async def worker(
+        self, queues: Sequence[str] | None = None, **options: Any
+    ) -> AsyncIterator[Worker]:
+        """Run a worker inside this event loop while the block runs; leaving it drains what runs, within `grace`.
+
+        Arguments: queues, by default those of the app's tasks; options as in `WorkerOptions`.
+        """
+        worker = self.make_worker(queues, **options)
+        running = asyncio.create_task(worker.run(), name="pgjobs worker")
+        try:
+            await worker.ready_or_done(running)
+            yield worker
+        finally:
+            worker.stop()
+            await running
+
+    def run_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
+        """Run a worker in this process until SIGTERM or SIGINT, or with drain=True until nothing runnable is left.
+
+        Arguments as for `worker`. Returns the worker, whose `stats` say what it did.
+        """
+        worker = self.make_worker(queues, **options)
+        run_until_stopped(worker)
+        return worker
+
+    def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
+        """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
+        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options))
+
+    def close(self) -> None:
+        """Close the connections for blocking callers; they are opened again when needed."""
+        if self._made_pools is not None:
+            self._made_pools.close()
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop, and those for blocking callers."""
+        if self._made_pools is not None:
+            await self._made_pools.aclose()
+
+    @property
+    def dsn(self) -> str:
+        """The DSN in use. Raises ConfigurationError when nobody named one."""
+        return settings.dsn(self._dsn)
+
+    def __getitem__(self, name: str) -> Task[Any, Any]:
+        """Return a task by its name. Raises UnknownTask."""
+        try:
+            return self.tasks[name]
+        except KeyError:
+            known = ", ".join(sorted(self.tasks)) or "none"
+            raise UnknownTask(f"The app has no task {name!r}; it has: {known}.") from None
+
+    @property
+    def _pools(self) -> Pools:
+        if self._made_pools is None:
+            self._made_pools = Pools(self.dsn)
+        return self._made_pools
+
+
+def _chunks(specs: Iterable[Spec]) -> Iterator[tuple[list[Spec], bool]]:
+    rest = iter(specs)
+    while chunk := list(islice(rest, CHUNK)):
+        yield chunk, all(spec.notify for spec in chunk)

@@ -1,0 +1,104 @@
+"""The verbs for callers in an event loop: one line each, over `calls`, with the signatures of `Client`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from pgjobs import calls
+from pgjobs.calls import Filter, QueueStatus, WorkerStatus
+from pgjobs.connections import AsyncRunner, arun
+from pgjobs.job import Job, JobId, Lease, Spec, Status
+
+
+class AsyncClient:
+    """The verbs on one connection; what they do is committed when its transaction is."""
+
+    def __init__(self, runner: AsyncRunner) -> None:
+        self._runner = runner
+
+    async def enqueue(self, spec: Spec) -> JobId:
+        """Put one job into its queue and return its id."""
+        return await arun(self._runner, calls.enqueue(spec))
+
+    async def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
+        """Put many jobs into their queues in one statement and return their ids in the order given."""
+        return await arun(self._runner, calls.enqueue_many(specs, notify))
+
+    async def job(self, id: int) -> Job:
+        """Look a job up, wherever it is. Raises JobNotFound."""
+        return await arun(self._runner, calls.job(id))
+
+    async def jobs(
+        self, status: Status | None = None, queue: str | None = None, task: str | None = None, limit: int = 50
+    ) -> list[Job]:
+        """List jobs, newest first, without their errors."""
+        return await arun(self._runner, calls.jobs(status, queue, task, limit))
+
+    async def cancel(self, ids: Sequence[int], reason: str | None = None) -> list[int]:
+        """Cancel jobs that wait and return the ids that were cancelled."""
+        return await arun(self._runner, calls.cancel(ids, reason))
+
+    async def failed(self, filter: Filter, limit: int) -> list[int]:
+        """List the ids of dead letters that fit, and change nothing."""
+        return await arun(self._runner, calls.failed(filter, limit))
+
+    async def retry_failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
+        """Make dead letters jobs again and return their ids. Raises JobNotFound when a named id is not there."""
+        return await arun(self._runner, calls.retry_failed(filter, limit, after))
+
+    async def queue_overview(self) -> list[QueueStatus]:
+        """Return one line per queue."""
+        return await arun(self._runner, calls.queue_overview())
+
+    async def worker_overview(self) -> list[WorkerStatus]:
+        """Return one line per worker."""
+        return await arun(self._runner, calls.worker_overview())
+
+    async def schema_version(self) -> tuple[int, int]:
+        """Return the version of the schema, and the oldest client version it serves."""
+        return await arun(self._runner, calls.schema_version())
+
+    async def renew(self, worker: int, running: int, claims_since: str | None, stopping: bool) -> None:
+        """Renew a worker's lease. Raises LeaseLost when it is gone."""
+        return await arun(self._runner, calls.renew(worker, running, claims_since, stopping))
+
+    async def rescue(self, limit: int) -> tuple[int, int]:
+        """Take back jobs of lapsed workers; return how many go on and how many went to the dead letters."""
+        return await arun(self._runner, calls.rescue(limit))
+
+    async def prune(self) -> bool:
+        """Empty the next slot of the history ring and return whether there was something in it."""
+        return await arun(self._runner, calls.prune())
+
+    async def release(self, leases: Sequence[Lease]) -> calls.Step:
+        """Give jobs of one worker back unstarted, not counted."""
+        return await arun(self._runner, calls.release(leases))
+
+    async def register(
+        self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta
+    ) -> int:
+        """Register a worker and return its id."""
+        return await arun(self._runner, calls.register(name, host, pid, version, queues, concurrency, lease))
+
+    async def leases(self, worker: int, limit: int) -> list[Lease]:
+        """List what a worker holds, oldest claims first."""
+        return await arun(self._runner, calls.leases(worker, limit))
+
+    async def resign(self, worker: int) -> int:
+        """A worker leaves; return how many jobs it still holds because somebody had them locked."""
+        return await arun(self._runner, calls.resign(worker))
+
+    async def claim(self, worker: int, limit: int, scan: calls.Scan) -> calls.Step:
+        """Claim up to `limit` jobs that are due."""
+        return await arun(self._runner, calls.claim(worker, limit, scan))
+
+    async def settle(self, worker: int, settlement: calls.Settlement) -> calls.Step:
+        """Write outcomes, each only if its lease still stands."""
+        return await arun(self._runner, calls.settle(worker, settlement))
+
+    async def settle_and_claim(
+        self, worker: int, settlement: calls.Settlement, limit: int, scan: calls.Scan
+    ) -> calls.Step:
+        """Write outcomes and claim up to `limit` jobs, in one round trip."""
+        return await arun(self._runner, calls.settle_and_claim(worker, settlement, limit, scan))

@@ -1,0 +1,86 @@
+"""How long to wait before the next attempt: Fixed, Linear, Exponential, each with jitter.
+
+Durations are seconds or timedeltas. Jitter spreads jobs that failed together: 0.2 means up to 20 % more or less.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+_YEAR = 365 * 86_400.0
+
+
+class Backoff(Protocol):
+    """Anything that knows how long to wait after failed attempt number `attempt`, which counts from 1."""
+
+    def delay(self, attempt: int) -> timedelta: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """The same wait every time."""
+
+    wait: timedelta | float
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.wait, self.wait, self.jitter)
+
+    def delay(self, attempt: int) -> timedelta:
+        """Return the wait after failed attempt number `attempt`."""
+        return _spread(_seconds(self.wait), _YEAR, self.jitter)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """One step more every time: step, 2 x step, 3 x step, up to max."""
+
+    step: timedelta | float
+    max: timedelta | float = 3600
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self.step, self.max, self.jitter)
+
+    def delay(self, attempt: int) -> timedelta:
+        """Return the wait after failed attempt number `attempt`."""
+        return _spread(_seconds(self.step) * attempt, _seconds(self.max), self.jitter)
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential:
+    """base to the power of the attempt, in seconds, up to max: 2, 4, 8, 16 for base 2."""
+
+    base: float = 2.0
+    max: timedelta | float = 3600
+    jitter: float = 0.2
+
+    def __post_init__(self) -> None:
+        _check(self.base, self.max, self.jitter)
+
+    def delay(self, attempt: int) -> timedelta:
+        """Return the wait after failed attempt number `attempt`."""
+        try:
+            seconds = float(self.base**attempt)
+        except OverflowError:
+            seconds = _YEAR
+        return _spread(seconds, _seconds(self.max), self.jitter)
+
+
+def _seconds(value: timedelta | float) -> float:
+    return value.total_seconds() if isinstance(value, timedelta) else float(value)
+
+
+def _check(wait: timedelta | float, most: timedelta | float, jitter: float) -> None:
+    if _seconds(wait) < 0 or _seconds(most) < 0:
+        raise ValueError("a wait cannot be negative")
+    if not 0 <= jitter <= 1:
+        raise ValueError(f"jitter is a share from 0 to 1, not {jitter}")
+
+
+def _spread(seconds: float, most: float, jitter: float) -> timedelta:
+    seconds = min(seconds, most, _YEAR)
+    return timedelta(seconds=seconds * (1 + jitter * (random.random() * 2 - 1)))

@@ -1,0 +1,417 @@
+"""Each verb as a value: the SQL, its parameters, and how its rows are read. The one place that knows the functions in sql/.
+
+A call never sees a connection. Parameters are only what every driver passes alike: text, numbers, None; arrays and JSON
+travel as text with a cast.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from pgjobs.errors import JobNotFound
+from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Spec, Status
+
+T = TypeVar("T")
+Row = Sequence[Any]
+Rows = Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One verb: `sql` with %s for each of `params`, and `read`, which makes the rows into the result."""
+
+    sql: str
+    params: tuple[Any, ...]
+    read: Callable[[Rows], T]
+
+
+def enqueue(spec: Spec) -> Call[JobId]:
+    """Put one job into its queue; returns its id."""
+    return Call(
+        "select id, created from pgjobs.enqueue_v1(%s::text, %s::jsonb, %s::text, %s::integer, %s::interval,"
+        " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean)",
+        (spec.task, spec.payload, spec.queue, int(spec.priority), spec.delay, spec.available_at,
+         spec.max_attempts, spec.timeout, spec.metadata, spec.notify),
+        lambda rows: JobId(*rows[0]),
+    )  # fmt: skip
+
+
+def enqueue_many(specs: Iterable[Spec], notify: bool = True) -> Call[list[JobId]]:
+    """Put many jobs into their queues in one statement; returns their ids in the order given."""
+    return Call(
+        "select id, created from pgjobs.enqueue_many_v1(%s::jsonb, %s::boolean)",
+        ("[" + ",".join(map(_spec_json, specs)) + "]", notify),
+        lambda rows: [JobId(*row) for row in rows],
+    )
+
+
+def _spec_json(spec: Spec) -> str:
+    settings: dict[str, Any] = {"task": spec.task, "queue": spec.queue, "priority": int(spec.priority)}
+    if spec.delay is not None:
+        settings["delay"] = spec.delay.total_seconds()
+    if spec.available_at is not None:
+        settings["available_at"] = spec.available_at.isoformat()
+    if spec.max_attempts is not None:
+        settings["max_attempts"] = spec.max_attempts
+    if spec.timeout is not None:
+        settings["timeout"] = spec.timeout.total_seconds()
+    metadata = f',"metadata":{spec.metadata}' if spec.metadata is not None else ""
+    return f'{json.dumps(settings)[:-1]},"payload":{spec.payload}{metadata}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Where a claim is to look: one entry per queue and rank, in order, each with the cursor to begin after."""
+
+    queues: Sequence[str]
+    ranks: Sequence[int]
+    after_at: Sequence[str]
+    after_id: Sequence[int]
+    overlap: timedelta
+    idle: bool | None = None  # take (True) or let go (False) the idle locks
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one round trip of a worker did."""
+
+    claimed: list[Claimed]
+    fenced: list[tuple[int, int]]  # (id, run): the lease is over, the outcome is void
+    locked: list[tuple[int, int]]  # (id, run): send it again
+    paused: list[str]
+    cursor: tuple[str, int, str, int] | None  # queue, rank, at, id: where the limit was reached
+    scanned: int  # how many entries were scanned to their end
+    scanned_to: str | None  # and from when on they are to be scanned next
+    due_in: timedelta | None  # when the next job falls due
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """Outcomes on their way to the database: completed ones in parallel lists, the others as JSON objects."""
+
+    ids: Sequence[int] = ()
+    runs: Sequence[int] = ()
+    results: Sequence[str] | None = None  # JSON texts; None: no job has a result
+    keep: Sequence[bool] | None = None  # None: all go into the history
+    others: Sequence[dict[str, Any]] = ()
+
+    def params(self) -> tuple[Any, ...]:
+        return (
+            _numbers(self.ids),
+            _numbers(self.runs),
+            None if self.results is None else "[" + ",".join(self.results) + "]",
+            None if self.keep is None else "{" + ",".join("t" if keep else "f" for keep in self.keep) + "}",
+            json.dumps(self.others) if self.others else None,
+        )
+
+
+def settle(worker: int, settlement: Settlement) -> Call[Step]:
+    """Write outcomes, each only if its lease still stands."""
+    return Call(
+        "select verb, id, run from pgjobs.settle_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb, %s::boolean[],"
+        " %s::jsonb)",
+        (worker, *settlement.params()),
+        _read_step,
+    )
+
+
+def settle_and_claim(worker: int, settlement: Settlement, limit: int, scan: Scan) -> Call[Step]:
+    """Write outcomes and claim up to `limit` jobs, in one round trip."""
+    return Call(
+        "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
+        " enqueued_at, metadata from pgjobs.settle_and_claim_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb,"
+        " %s::boolean[], %s::jsonb, %s::integer, %s::text[], %s::smallint[], %s::timestamptz[], %s::bigint[],"
+        " %s::interval, %s::boolean)",
+        (worker, *settlement.params(), limit, texts(scan.queues), _numbers(scan.ranks), texts(scan.after_at),
+         _numbers(scan.after_id), scan.overlap, scan.idle),
+        _read_step,
+    )  # fmt: skip
+
+
+def claim(worker: int, limit: int, scan: Scan) -> Call[Step]:
+    """Claim up to `limit` jobs that are due."""
+    return Call(
+        "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
+        " enqueued_at, metadata from pgjobs.claim_v1(%s::integer, %s::integer, %s::text[], %s::smallint[],"
+        " %s::timestamptz[], %s::bigint[], %s::interval, %s::boolean)",
+        (worker, limit, texts(scan.queues), _numbers(scan.ranks), texts(scan.after_at), _numbers(scan.after_id),
+         scan.overlap, scan.idle),
+        _read_step,
+    )  # fmt: skip
+
+
+def _read_step(rows: Rows) -> Step:
+    claimed: list[Claimed] = []
+    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": []}
+    paused: list[str] = []
+    cursor = None
+    scanned, scanned_to, due_in = 0, None, None
+    for row in rows:
+        verb = row[0]
+        if verb == "claimed":
+            claimed.append(Claimed._make(row))
+        elif verb == "scanned":
+            scanned, scanned_to = row[2], row[5]
+            due_in = None if row[12] is None else timedelta(seconds=row[12])
+        elif verb == "cursor":
+            cursor = (row[3], row[4], row[5], row[1])
+        elif verb == "paused":
+            paused.append(row[3])
+        else:
+            unsettled[verb].append((row[1], row[2]))
+    return Step(claimed, unsettled["fenced"], unsettled["locked"], paused, cursor, scanned, scanned_to, due_in)
+
+
+def release(leases: Sequence[Lease]) -> Call[Step]:
+    """Give jobs of one worker back unstarted, not counted."""
+    return Call(
+        "select verb, id, run from pgjobs.release_v1(%s::integer, %s::bigint[], %s::integer[])",
+        (leases[0].worker, _numbers([lease.id for lease in leases]), _numbers([lease.run for lease in leases])),
+        _read_step,
+    )
+
+
+def register(
+    name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta
+) -> Call[int]:
+    """Register a worker; returns its id."""
+    return Call(
+        "select pgjobs.register_v1(%s::text, %s::text, %s::integer, %s::text, %s::text[], %s::integer, %s::interval)",
+        (name, host, pid, version, texts(queues), concurrency, lease),
+        _read_int,
+    )
+
+
+def renew(worker: int, running: int, claims_since: str | None, stopping: bool) -> Call[None]:
+    """Renew a worker's lease. Raises LeaseLost when it is gone."""
+    return Call(
+        "select pgjobs.renew_v1(%s::integer, %s::integer, %s::timestamptz, %s::boolean)",
+        (worker, running, claims_since, stopping),
+        lambda rows: None,
+    )
+
+
+def leases(worker: int, limit: int) -> Call[list[Lease]]:
+    """List what a worker holds, oldest claims first."""
+    return Call(
+        "select id, run from pgjobs.leases_v1(%s::integer, %s::integer)",
+        (worker, limit),
+        lambda rows: [Lease(id, run, worker) for id, run in rows],
+    )
+
+
+def resign(worker: int) -> Call[int]:
+    """A worker leaves; returns how many jobs it still holds because somebody had them locked."""
+    return Call("select pgjobs.resign_v1(%s::integer)", (worker,), _read_int)
+
+
+def rescue(limit: int) -> Call[tuple[int, int]]:
+    """Take back jobs of lapsed workers; returns how many go on and how many went to the dead letters."""
+    return Call(
+        "select coalesce(sum(rescued), 0)::integer, coalesce(sum(dead), 0)::integer from pgjobs.rescue_v1(%s::integer)",
+        (limit,),
+        lambda rows: (rows[0][0], rows[0][1]),
+    )
+
+
+def prune() -> Call[bool]:
+    """Empty the next slot of the history ring; returns whether there was something in it."""
+    return Call("select pgjobs.prune_v1()", (), lambda rows: bool(rows[0][0]))
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters: all conditions must fit; no condition means all."""
+
+    ids: Sequence[int] | None = None
+    queue: str | None = None
+    task: str | None = None
+    error: str | None = None  # a part of the last error's text
+    since: timedelta | None = None  # died within this time
+
+
+def retry_failed(filter: Filter, limit: int, after: int = 0) -> Call[list[int]]:
+    """Make dead letters jobs again; returns their ids. Raises JobNotFound when a named id is not there."""
+    return Call(
+        "select pgjobs.retry_failed_v1(%s::bigint[], %s::text, %s::text, %s::text, pgjobs.now() - %s::interval,"
+        " %s::integer, %s::bigint)",
+        (None if filter.ids is None else _numbers(filter.ids), filter.queue, filter.task, filter.error, filter.since,
+         limit, after),
+        lambda rows: [row[0] for row in rows],
+    )  # fmt: skip
+
+
+def failed(filter: Filter, limit: int) -> Call[list[int]]:
+    """List the ids of dead letters that fit, and change nothing."""
+    where, params = _where(
+        ("id = any (%s::bigint[])", None if filter.ids is None else _numbers(filter.ids)),
+        ("queue = %s::text", filter.queue),
+        ("task = %s::text", filter.task),
+        ("position(lower(%s::text) in lower(error)) > 0", filter.error),
+        ("failed_at >= pgjobs.now() - %s::interval", filter.since),
+    )
+    return Call(
+        f"select id from pgjobs.dead_letters{where} order by id limit %s::integer",
+        (*params, limit),
+        lambda rows: [row[0] for row in rows],
+    )
+
+
+def cancel(ids: Sequence[int], reason: str | None) -> Call[list[int]]:
+    """Cancel jobs that wait; returns the ids that were cancelled."""
+    return Call(
+        "select pgjobs.cancel(%s::bigint[], %s::text)", (_numbers(ids), reason), lambda rows: [row[0] for row in rows]
+    )
+
+
+_JOB_COLUMNS = (
+    "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, enqueued_at,"
+    " available_at, claimed_at, finished_at, result::text, reason, metadata::text"
+)
+
+
+def job(id: int) -> Call[Job]:
+    """Look a job up, wherever it is. Raises JobNotFound."""
+
+    def read(rows: Rows) -> Job:
+        if not rows:
+            raise JobNotFound(f"There is no job with the id {id}: it never was, or it was pruned.")
+        return _read_job(rows[0])
+
+    return Call(
+        f"select {_JOB_COLUMNS}, coalesce(errors, pgjobs.errors_of(id))::text from pgjobs.all_jobs where id = %s::bigint",
+        (id,),
+        read,
+    )
+
+
+def jobs(
+    status: Status | None = None, queue: str | None = None, task: str | None = None, limit: int = 50
+) -> Call[list[Job]]:
+    """List jobs, newest first, without their errors."""
+    where, params = _where(("status = %s::text", status), ("queue = %s::text", queue), ("task = %s::text", task))
+    return Call(
+        f"select {_JOB_COLUMNS}, null from pgjobs.all_jobs{where} order by id desc limit %s::integer",
+        (*params, limit),
+        lambda rows: [_read_job(row) for row in rows],
+    )
+
+
+def _read_job(row: Row) -> Job:
+    (id, queue, task, status, priority, payload, attempts, max_attempts, crashes, run, worker, enqueued_at,
+     available_at, claimed_at, finished_at, result, reason, metadata, errors) = row  # fmt: skip
+    return Job(
+        id, queue, task, Status(status), Priority(priority), json.loads(payload), attempts, max_attempts, crashes, run,
+        worker, enqueued_at, available_at, claimed_at, finished_at,
+        None if result is None else json.loads(result), reason,
+        None if metadata is None else json.loads(metadata),
+        tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
+    )  # fmt: skip
+
+
+def _read_error(error: dict[str, Any]) -> AttemptError:
+    times = {name: datetime.fromisoformat(error[name]) for name in ("started_at", "failed_at")}
+    return AttemptError(**{**error, **times})
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """How a queue stands: how many jobs are due, wait for their time, run, are dead; how long the first has waited."""
+
+    queue: str
+    ready: int
+    scheduled: int
+    running: int
+    dead: int
+    waiting_for: timedelta | None
+    paused: bool
+
+
+def queue_overview() -> Call[list[QueueStatus]]:
+    """One line per queue."""
+    return Call(
+        f"select {_names(QueueStatus)} from pgjobs.queue_overview", (), lambda rows: [QueueStatus(*row) for row in rows]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker as the database knows it."""
+
+    id: int
+    name: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    concurrency: int
+    running: int
+    state: str
+    started_at: datetime
+    renewed_at: datetime
+    lapses_at: datetime
+
+
+def worker_overview() -> Call[list[WorkerStatus]]:
+    """One line per worker."""
+    return Call(
+        f"select {_names(WorkerStatus)} from pgjobs.worker_overview",
+        (),
+        lambda rows: [WorkerStatus(*row) for row in rows],
+    )
+
+
+def schema_version() -> Call[tuple[int, int]]:
+    """The version of the schema, and the oldest client version it serves."""
+    return Call(
+        "select version, serves_from from pgjobs.schema_version()", (), lambda rows: (rows[0][0], rows[0][1])
+    )
+
+
+def listen(channel: str) -> Call[None]:
+    """Hear what is said on a channel. The name is ours and needs no quotes."""
+    return Call(f"listen {channel}", (), lambda rows: None)
+
+
+def notify(channel: str, payload: str) -> Call[None]:
+    """Say something on a channel."""
+    return Call("select pg_notify(%s::text, %s::text)", (channel, payload), lambda rows: None)
+
+
+def session() -> Call[None]:
+    """Settings for a session of our own, whatever the defaults of role and database are."""
+    return Call(
+        "select set_config('default_transaction_isolation', 'read committed', false),"
+        " set_config('default_transaction_read_only', 'off', false), set_config('statement_timeout', '0', false),"
+        " set_config('lock_timeout', '0', false), set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', false)",
+        (),
+        lambda rows: None,
+    )
+
+
+def _where(*conditions: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """Join the conditions that have a value. A condition that is absent, not one that is always true, can use an index."""
+    given = [(sql, value) for sql, value in conditions if value is not None]
+    return (" where " + " and ".join(sql for sql, _ in given) if given else ""), [value for _, value in given]
+
+
+def texts(values: Iterable[str]) -> str:
+    """Return texts as the literal of an array."""
+    return "{" + ",".join('"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values) + "}"
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
+
+
+def _names(kind: type[Any]) -> str:
+    return ", ".join(field.name for field in dataclasses.fields(kind))
+
+
+def _read_int(rows: Rows) -> int:
+    return int(rows[0][0])

@@ -1,0 +1,89 @@
+"""Every error pgjobs raises, and the one place where an SQLSTATE becomes an exception."""
+
+from __future__ import annotations
+
+
+class PgjobsError(Exception):
+    """The root of all errors of pgjobs; its text is a sentence for a person."""
+
+
+class ConfigurationError(PgjobsError):
+    """A setting, an option or a declaration of a task makes no sense."""
+
+
+class ConnectionFailed(PgjobsError):
+    """The database cannot be reached, or the DSN is wrong."""
+
+
+class SchemaError(PgjobsError):
+    """The schema in the database does not fit this version of pgjobs."""
+
+
+class SchemaMissing(SchemaError):
+    """There is no pgjobs schema in this database yet."""
+
+
+class SchemaTooOld(SchemaError):
+    """The schema was made by an older pgjobs and must be migrated first."""
+
+
+class SchemaTooNew(SchemaError):
+    """The schema was made by a newer pgjobs, which no longer serves this one."""
+
+
+class InvalidJob(PgjobsError):
+    """A job was refused: its task, queue, priority, time or payload is not acceptable."""
+
+
+class InvalidPayload(InvalidJob):
+    """The arguments are not JSON that PostgreSQL can keep, or do not match the task."""
+
+
+class InvalidResult(PgjobsError):
+    """A handler returned something that is not JSON that PostgreSQL can keep."""
+
+
+class UnknownTask(PgjobsError):
+    """No task of this name is registered with the app."""
+
+
+class JobNotFound(PgjobsError):
+    """There is no such job, or no such dead letter."""
+
+
+class LeaseLost(PgjobsError):
+    """The worker is no longer known to the database: its lease lapsed and its jobs were taken back."""
+
+
+class JobTimeout(PgjobsError):
+    """A handler ran longer than its timeout."""
+
+
+class ProcessDied(PgjobsError):
+    """The child process that ran a handler ended before the handler did."""
+
+
+_BY_SQLSTATE: dict[str, type[PgjobsError]] = {
+    "PJ001": InvalidJob,
+    "PJ002": JobNotFound,
+    "PJ004": LeaseLost,
+    # Raised by the server itself when our schema, a table or a function is not there.
+    "3F000": SchemaMissing,
+    "42P01": SchemaMissing,
+    "42883": SchemaTooOld,
+}
+
+
+def for_sqlstate(sqlstate: str | None, message: str) -> PgjobsError | None:
+    """Return the exception that an SQLSTATE of ours stands for, or None if it is not one of ours.
+
+    Arguments: the five characters of the SQLSTATE, and the server's primary message, which becomes the text.
+    """
+    kind = _BY_SQLSTATE.get(sqlstate or "")
+    if kind is None:
+        return None
+    if kind in (SchemaMissing, SchemaTooOld):
+        if "pgjobs" not in message:
+            return None  # somebody else's missing table
+        message = "The pgjobs schema in this database is missing or too old: run `pgjobs migrate`."
+    return kind(message)

@@ -1,0 +1,125 @@
+"""The nouns as values: Job, Lease, Claimed, Spec, Status, Priority. Frozen, and importing nothing of pgjobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import IntEnum, StrEnum
+from typing import Any, NamedTuple
+
+
+class Priority(IntEnum):
+    """The five levels; lower goes first. A closed set, so that a claim knows which to look for."""
+
+    CRITICAL = -2
+    HIGH = -1
+    NORMAL = 0
+    LOW = 1
+    BULK = 2
+
+
+class Status(StrEnum):
+    """Where a job is in its life."""
+
+    READY = "ready"  # runnable once available_at has come
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    DEAD = "dead"  # a dead letter: not tried again unless somebody retries it
+
+
+class JobId(int):
+    """The id of a job: an int that also knows whether the job was created by this call."""
+
+    created: bool
+
+    def __new__(cls, value: int, created: bool = True) -> JobId:
+        self = super().__new__(cls, value)
+        self.created = created
+        return self
+
+
+class Lease(NamedTuple):
+    """The right to settle one run of a job. Void once the job has been taken back (I3)."""
+
+    id: int
+    run: int
+    worker: int
+
+
+class Claimed(NamedTuple):
+    """A job as a claim returns it. Texts stay texts: they are read where they are needed, which may be another process."""
+
+    verb: str
+    id: int
+    run: int
+    queue: str
+    rank: int
+    available_at: str
+    task: str
+    payload: str
+    priority: int
+    attempts: int
+    crashes: int
+    max_attempts: int | None
+    timeout: float | None  # seconds
+    enqueued_at: str
+    metadata: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A job to be enqueued: a task's name, its arguments as JSON text, and what was said beyond the defaults.
+
+    `delay` and `available_at` exclude each other. None means the default, or as the task says.
+    """
+
+    task: str
+    payload: str = "{}"
+    queue: str = "default"
+    priority: int = Priority.NORMAL
+    delay: timedelta | None = None
+    available_at: datetime | None = None
+    max_attempts: int | None = None
+    timeout: timedelta | None = None
+    metadata: str | None = None
+    notify: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptError:
+    """How one attempt failed."""
+
+    run: int
+    attempt: int
+    error: str
+    message: str
+    traceback: str | None
+    started_at: datetime
+    failed_at: datetime
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was when it was looked up: live, finished or dead."""
+
+    id: int
+    queue: str
+    task: str
+    status: Status
+    priority: Priority
+    payload: dict[str, Any]
+    attempts: int
+    max_attempts: int | None  # None: as the task says
+    crashes: int
+    run: int
+    worker: int | None
+    enqueued_at: datetime
+    available_at: datetime | None
+    claimed_at: datetime | None
+    finished_at: datetime | None
+    result: Any = None
+    reason: str | None = None  # why it was cancelled, or is dead
+    metadata: dict[str, Any] | None = None
+    errors: tuple[AttemptError, ...] = field(default=())

@@ -1,0 +1,105 @@
+"""JSON that PostgreSQL can keep: what may travel as a payload, a result or metadata, and a sentence for what may not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pgjobs.errors import InvalidPayload, InvalidResult
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+# Without the regular expression for leading blanks that json.loads begins with: PostgreSQL writes none.
+_scan = json.JSONDecoder().raw_decode
+
+
+def encode_payload(arguments: Mapping[str, Any], *, task: str) -> str:
+    """Return the arguments of a task as JSON text.
+
+    Raises InvalidPayload, which names the argument, when one is not JSON: an object without a JSON form, NaN or
+    infinity, a NUL character, half of a surrogate pair, a mapping whose keys are not strings.
+    """
+    try:
+        return _checked(arguments)
+    except ValueError:
+        for name, value in arguments.items():
+            try:
+                _checked(value)
+            except ValueError as error:
+                raise InvalidPayload(f"The argument {name!r} of {task} cannot be enqueued: {error}.") from None
+        raise
+
+
+def encode_result(result: Any, *, task: str) -> str:
+    """Return what a handler returned as JSON text. Raises InvalidResult when it is not JSON."""
+    if result is None:
+        return "null"
+    try:
+        return _checked(result)
+    except ValueError as error:
+        raise InvalidResult(f"The result of {task} cannot be kept: {error}.") from None
+
+
+def decode(text: str) -> Any:
+    """Return the value of a JSON text that came from PostgreSQL. Raises ValueError for what Python cannot hold."""
+    try:
+        return _scan(text)[0]
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def printable(text: str, limit: int = 10_000) -> str:
+    """Return the text as PostgreSQL can keep it: without NUL and halves of surrogate pairs, and not endless."""
+    if len(text) > limit:
+        text = text[:limit] + f"... ({len(text) - limit} more characters)"
+    return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
+def _checked(value: Any) -> str:
+    """Encode, or raise ValueError with the end of a sentence."""
+    try:
+        _check_keys(value)
+        text = _encode(value)
+    except TypeError as error:
+        raise ValueError(str(error).replace("Object", "an object", 1)) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        if "JSON compliant" in str(error):
+            raise ValueError("NaN and infinity are not JSON") from None
+        if "Circular" in str(error):
+            raise ValueError("it contains itself") from None
+        raise
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("it contains half of a surrogate pair, which is not text") from None
+    if "\\u0000" in text and _has_nul(value):
+        raise ValueError("it contains a NUL character, which PostgreSQL cannot keep")
+    return text
+
+
+def _check_keys(value: Any) -> None:
+    # The encoder would turn a key like 1 into "1", and the handler would get something else than was enqueued.
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str and not isinstance(key, str):
+                raise ValueError(f"the key {key!r} of a mapping is not a string")
+            if isinstance(item, (dict, list, tuple)):
+                _check_keys(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            if isinstance(item, (dict, list, tuple)):
+                _check_keys(item)
+
+
+def _has_nul(value: Any) -> bool:
+    # Only asked when the text contains \u0000, which a backslash before u0000 also makes.
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return any(_has_nul(item) for item in value)
+    return False

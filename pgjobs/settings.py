@@ -1,0 +1,50 @@
+"""Where settings come from, read in one place: argument, then environment, then pyproject.toml, then default."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pgjobs.errors import ConfigurationError
+
+NO_DSN = (
+    "No database was named. Give one as App(dsn) or --dsn, in the environment as PGJOBS_DSN or DATABASE_URL,"
+    ' or in pyproject.toml as dsn = "postgresql://..." under [tool.pgjobs].'
+)
+
+
+def find_dsn(given: str | None = None) -> str | None:
+    """Return the DSN to use, or None if there is none anywhere."""
+    dsn = given or os.environ.get("PGJOBS_DSN") or os.environ.get("DATABASE_URL") or pyproject().get("dsn")
+    # SQLAlchemy's spelling of a URL names a driver, which libpq does not know.
+    return dsn.replace("postgresql+psycopg://", "postgresql://", 1) if dsn else None
+
+
+def dsn(given: str | None = None) -> str:
+    """Return the DSN to use. Raises ConfigurationError, which names the ways to give one."""
+    found = find_dsn(given)
+    if found is None:
+        raise ConfigurationError(NO_DSN)
+    return found
+
+
+def app_path(given: str | None = None) -> str | None:
+    """Return where the app is, as `package.module:name`, or None if nobody says."""
+    return given or os.environ.get("PGJOBS_APP") or pyproject().get("app")
+
+
+def pyproject(folder: Path | None = None) -> Mapping[str, Any]:
+    """Return [tool.pgjobs] of the nearest pyproject.toml, from this folder upwards."""
+    start = folder or Path.cwd()
+    for place in (start, *start.parents):
+        path = place / "pyproject.toml"
+        if path.is_file():
+            try:
+                table = tomllib.loads(path.read_text()).get("tool", {}).get("pgjobs", {})
+            except tomllib.TOMLDecodeError as error:
+                raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+            return table if isinstance(table, dict) else {}
+    return {}

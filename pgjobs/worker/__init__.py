@@ -1,0 +1,334 @@
+"""The worker: claims jobs, runs them, settles their outcomes. This module wires the parts, starts them and drains them.
+
+    listener  --wake-->  pace  --when-->  claimer  --jobs-->  runner  --outcomes-->  outbox  --> claimer
+    keeper (a thread): renews the lease, rescues, prunes
+
+Connections: one to claim and settle, one to listen, one for the keeper; no more, whatever the concurrency.
+No connection is held and no transaction is open on behalf of a handler (I7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from pgjobs import calls
+from pgjobs.async_client import AsyncClient
+from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, reason
+from pgjobs.errors import ConfigurationError, LeaseLost, SchemaTooNew, SchemaTooOld
+from pgjobs.job import Claimed, Lease
+from pgjobs.listener import Listener
+from pgjobs.pools import KEEPALIVE
+from pgjobs.task import Task
+from pgjobs.version import SCHEMA_VERSION, __version__
+from pgjobs.worker.claimer import Claimer
+from pgjobs.worker.executors.in_loop import AsyncExecutor
+from pgjobs.worker.executors.in_process import ProcessExecutor
+from pgjobs.worker.executors.in_thread import ThreadExecutor
+from pgjobs.worker.keeper import Keeper, Report
+from pgjobs.worker.options import OnLeaseLost, WorkerOptions
+from pgjobs.worker.runner import Runner, make_context
+from pgjobs.worker.settler import Entry, Outbox
+
+__all__ = ["OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
+
+log = logging.getLogger("pgjobs.worker")
+
+LINGER = 0.002  # seconds an outcome may wait for others to be settled with it
+STOPPED_BY_FORCE = 5.0  # seconds that cut-short runs may take to end
+RECONCILE_EVERY = 60.0
+LOOK_AFTER_KEEPER = 1.0
+
+
+class Worker:
+    """One worker. `await run()` works until `stop()`, or with drain until nothing runnable is left."""
+
+    def __init__(self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions) -> None:
+        self.options = options
+        self.id = 0
+        self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
+        self._tasks = tasks
+        self._dsn = dsn
+        self._outbox = Outbox()
+        self._claimer = Claimer(self._outbox, options.queues, options.poll)
+        self._running: dict[Lease, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._stopping = False
+        self._at_once = False
+        self._drained = False
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._last_step = 0.0
+        self._reconcile_at = 0.0
+
+    @property
+    def stats(self) -> Counter[str]:
+        """How many outcomes of each kind were settled: done, failed, snoozed, cancelled, release, fenced."""
+        return self._claimer.stats
+
+    @property
+    def free(self) -> int:
+        """How many slots are free."""
+        return self.options.concurrency - len(self._running)
+
+    def stop(self) -> None:
+        """Claim no more and let what runs finish within the grace; called again: cut it short at once."""
+        if self._stopping:
+            self._at_once = True
+        self._stopping = True
+        self._changed.set()
+
+    async def ready_or_done(self, running: asyncio.Task[None]) -> None:
+        """Wait until the worker has claimed once; raise what kept it from starting."""
+        ready = asyncio.create_task(self._ready.wait())
+        await asyncio.wait([ready, running], return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if running.done():
+            running.result()
+
+    async def run(self) -> None:
+        """Work. Raises ConnectionFailed or a SchemaError when it cannot start; later troubles are waited out."""
+        self._loop = asyncio.get_running_loop()
+        executors = {"async": AsyncExecutor(), "thread": ThreadExecutor(), "process": ProcessExecutor()}
+        self._runner = Runner(self._tasks, executors)
+        with connecting():
+            await self._connect()
+        await self._check_schema()
+        self._keeper = Keeper(self._dsn, self.options.lease, self._report(), self._lost_from_thread)
+        await self._register()
+        self._keeper.start()
+        listener = Listener(self._dsn, self._heard, self._listening)
+        listening = asyncio.create_task(listener.run(), name="pgjobs listener")
+        log.info("worker %d (%s) works on %s, %d jobs at a time", self.id, self.name,
+                 ", ".join(self.options.queues), self.options.concurrency)  # fmt: skip
+        try:
+            await self._work()
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            for task in self._running.values():
+                task.cancel()
+            for executor in executors.values():
+                await executor.close()
+            self._keeper.stop()
+            await self._leave()
+
+    # The main line
+
+    async def _work(self) -> None:
+        grace_ends: float | None = None
+        while True:
+            await self._wait(grace_ends)
+            if self._stopping and not self._running and not self._outbox:
+                return
+            if self._drained and not self._running and not self._outbox:
+                return
+            if self._stopping and grace_ends is None:
+                grace_ends = time.monotonic() + self.options.grace.total_seconds()
+                log.info("stopping: %d jobs may finish within %s", len(self._running), self.options.grace)
+            if grace_ends is not None and (self._at_once or time.monotonic() >= grace_ends) and self._running:
+                await self._cut_short()
+                return
+            self._keeper.check()
+            try:
+                await self._step()
+            except LeaseLost:
+                await self._lease_lost(self.id)
+            except Exception as error:
+                if not is_broken(error):
+                    raise
+                await self._reconnect(error, grace_ends)
+
+    async def _step(self) -> None:
+        """One round trip: settle, claim, start what was claimed."""
+        if time.monotonic() >= self._reconcile_at:
+            self._reconcile_at = time.monotonic() + RECONCILE_EVERY
+            await self._claimer.reconcile()
+        wanted = 0 if self._stopping or self._drained else self.free
+        sweep = self._claimer.pace.sweep_due(time.monotonic())
+        claims = wanted > 0 and time.monotonic() >= self._claimer.pace.claim_at
+        jobs = await self._claimer.step(wanted)
+        self._last_step = time.monotonic()
+        for job in jobs:
+            self._start(job)
+        if claims:
+            self._ready.set()
+            # Only a look from the head proves that there is nothing left.
+            self._drained = self.options.drain and sweep and not jobs and not self._running and not self._outbox
+        self._keeper.report = self._report()
+
+    async def _wait(self, grace_ends: float | None) -> None:
+        """Sleep until there is something to settle or to claim."""
+        while not (self._drained or self._at_once or (self._stopping and grace_ends is None)):
+            now = time.monotonic()
+            due = now + LOOK_AFTER_KEEPER
+            if self._outbox:
+                # Half of the slots are done, or all: settle at once. Else let a few more come along.
+                soon = not self._running or len(self._outbox) * 2 >= self.options.concurrency
+                due = now if soon else min(due, self._last_step + LINGER)
+            if self.free > 0 and not self._stopping:
+                due = min(due, self._claimer.pace.claim_at)
+            if grace_ends is not None:
+                if not self._running and not self._outbox:
+                    return
+                due = min(due, grace_ends)
+            if due <= now:
+                return
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(due - now):
+                    await self._changed.wait()
+            except TimeoutError:
+                if due == now + LOOK_AFTER_KEEPER:
+                    self._keeper.check()
+
+    def _start(self, job: Claimed) -> None:
+        lease = Lease(job.id, job.run, self.id)
+        self._running[lease] = self._loop.create_task(self._run(job, lease))
+
+    async def _run(self, job: Claimed, lease: Lease) -> None:
+        outcome = await self._runner.run(job)
+        del self._running[lease]
+        self._outbox.put(Entry(lease, job, outcome, self._tasks.get(job.task)))
+        self._changed.set()
+
+    # Wake-ups
+
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        if message.get("queue") not in self.options.queues:
+            return
+        now = time.monotonic()
+        if "since" in message:
+            self._claimer.pace.announced(message["queue"], datetime.fromisoformat(message["since"]), now)
+        else:
+            self._claimer.pace.woken(now, float(message.get("in", 0)))
+        self._changed.set()
+
+    def _listening(self, listening: bool) -> None:
+        self._claimer.listening = listening
+        # What was said while nobody listened was not heard: look now.
+        self._claimer.pace.woken(time.monotonic(), 0)
+        self._changed.set()
+
+    # Coming and going
+
+    async def _connect(self) -> None:
+        self._connection = await psycopg.AsyncConnection.connect(
+            self._dsn, autocommit=True, connect_timeout=10, **KEEPALIVE, application_name="pgjobs worker"
+        )
+        runner = AsyncPsycopgRunner(self._connection)
+        await arun(runner, calls.session())
+        self._client = AsyncClient(runner)
+        self._claimer.attach(self._client)
+
+    async def _check_schema(self) -> None:
+        version, serves_from = await self._client.schema_version()
+        if version < SCHEMA_VERSION:
+            raise SchemaTooOld(
+                f"The pgjobs schema is at version {version} and this pgjobs needs {SCHEMA_VERSION}: run `pgjobs migrate`."
+            )
+        if SCHEMA_VERSION < serves_from:
+            raise SchemaTooNew(
+                f"The pgjobs schema serves pgjobs from version {serves_from} on and this one is {SCHEMA_VERSION}:"
+                " install a newer pgjobs."
+            )
+
+    async def _register(self) -> None:
+        sent = time.monotonic()
+        self.id = self._claimer.worker = await self._client.register(
+            self.name, socket.gethostname(), os.getpid(), __version__, self.options.queues,
+            self.options.concurrency, self.options.lease,
+        )  # fmt: skip
+        self._keeper.report = self._report()
+        self._keeper.renewed(sent)
+
+    def _report(self) -> Report:
+        return Report(self.id, len(self._running), self._claimer.claims_since, self._stopping)
+
+    async def _reconnect(self, error: Exception, grace_ends: float | None) -> None:
+        """Come back after the connection broke; jobs run on meanwhile, their outcomes wait in the outbox."""
+        log.warning("the connection broke (%s); reconnecting", reason(error))
+        pause = 0.1
+        while True:
+            if self._connection is not None:
+                await self._connection.close()
+            try:
+                await self._connect()
+                self._reconcile_at = 0.0  # a reply may have been lost
+                return
+            except psycopg.Error as again:
+                log.warning("no connection yet: %s", reason(again))
+            if self._at_once or (grace_ends is not None and time.monotonic() >= grace_ends):
+                raise error
+            self._keeper.check()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+    def _lost_from_thread(self, worker: int) -> None:
+        self._loop.call_soon_threadsafe(self._lost_told, worker)
+
+    def _lost_told(self, worker: int) -> None:
+        # The claim finds out by itself what to do about it; only what runs must be stopped now.
+        if worker == self.id and self.options.on_lease_lost == "stop":
+            for task in self._running.values():
+                task.cancel()
+        self._claimer.pace.woken(time.monotonic(), 0)
+        self._changed.set()
+
+    async def _lease_lost(self, worker: int) -> None:
+        """The database knows this worker no more: stop what it ran, and begin again as a new one."""
+        log.warning("worker %d: its lease has lapsed, %d running jobs are no longer its own", worker, len(self._running))
+        self._lost_told(worker)
+        if self.options.on_lease_lost == "stop" and self._running:
+            await asyncio.wait(self._running.values(), timeout=STOPPED_BY_FORCE)
+        await self._register()
+        self._claimer.attach(self._client)
+
+    async def _cut_short(self) -> None:
+        """The grace is over: end what runs, settle what came of it, give back the rest."""
+        log.warning("cutting %d running jobs short; they go back to their queues, not counted", len(self._running))
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.wait(self._running.values(), timeout=STOPPED_BY_FORCE)
+        while self._outbox:
+            before = len(self._outbox)
+            await self._claimer.step(0)
+            if len(self._outbox) >= before:
+                break  # locked by somebody; leaving gives them back
+
+    async def _leave(self) -> None:
+        """Say goodbye, so that nobody has to wait for the lease to lapse; what is still held is given back."""
+        try:
+            if self._connection is not None and self.id:
+                for _ in range(10):
+                    if not await self._client.resign(self.id):
+                        break
+                await self._connection.close()
+        except Exception as error:
+            log.warning("could not sign off (%s); the lease will lapse by itself", reason(error))
+        log.info("worker %d stopped: %s", self.id, dict(self.stats) or "nothing was settled")
+
+
+def run_until_stopped(worker: Worker) -> None:
+    """Run a worker in this process until SIGTERM or SIGINT; a second signal stops it at once."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, worker.stop)
+        except (ValueError, RuntimeError, NotImplementedError) as error:
+            raise ConfigurationError("run_worker needs the main thread; elsewhere use `async with app.worker()`.") from error
+        await worker.run()
+
+    asyncio.run(main())

@@ -1,0 +1,186 @@
+"""The one conversation of a worker with the database: settle what is finished and claim what fits, in one round trip."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from datetime import timedelta
+
+import psycopg
+
+from pgjobs.async_client import AsyncClient
+from pgjobs.calls import Settlement, Step
+from pgjobs.connections import is_broken
+from pgjobs.errors import PgjobsError
+from pgjobs.job import Claimed, Lease
+from pgjobs.outcome import Failed, from_exception
+from pgjobs.worker.cursors import Cursors
+from pgjobs.worker.pace import Pace
+from pgjobs.worker.settler import Entry, Outbox, settlement
+
+log = logging.getLogger("pgjobs.worker")
+
+OVERLAP = timedelta(seconds=0.2)  # how far a scan looks back behind the last one while announcements are heard
+OVERLAP_DEAF = timedelta(seconds=2)  # and while they are not
+RECONCILE_LIMIT = 10_000
+
+
+class Claimer:
+    """Settles and claims for one worker on one connection, which is used for nothing else.
+
+    It knows which batches are still open, hence since when the worker holds claims (`claims_since`).
+    """
+
+    def __init__(self, outbox: Outbox, queues: tuple[str, ...], poll: timedelta) -> None:
+        self.worker = 0
+        self.outbox = outbox
+        self.stats: Counter[str] = Counter()
+        self.listening = False
+        self._queues = queues
+        self._poll = poll
+        self._open: dict[str, int] = {}  # start of a batch -> its jobs not yet settled; in order of time
+        self._batch_of: dict[Lease, str] = {}
+        self._scanned_to: str | None = None
+        self._doubtful = False
+        self.attach(None)
+
+    def attach(self, client: AsyncClient | None) -> None:
+        """Begin a new session: no cursors, no idle locks, and doubt about what was under way."""
+        self._client = client
+        self.cursors = Cursors(self._queues)
+        self.pace = Pace(self._poll.total_seconds(), time.monotonic())
+        self._doubtful = bool(self._batch_of) or self._doubtful
+
+    @property
+    def claims_since(self) -> str | None:
+        """The time since which this worker holds claims; None while it does not know."""
+        if self._doubtful:
+            return None
+        return next(iter(self._open), self._scanned_to)
+
+    @property
+    def held(self) -> set[Lease]:
+        """The leases this worker believes it holds: running jobs and unsettled outcomes."""
+        return set(self._batch_of)
+
+    async def step(self, free: int) -> list[Claimed]:
+        """Settle up to a batch of outcomes and claim up to `free` jobs. Returns the claimed ones.
+
+        With free=0 it only settles. A connection error leaves the outcomes in the outbox and is raised.
+        """
+        began = time.monotonic()
+        entries = self.outbox.take()
+        worker = entries[0].lease.worker if entries else self.worker
+        # Outcomes of an earlier registration are settled alone: a claim is for the present one.
+        claims = free > 0 and worker == self.worker and began >= self.pace.claim_at
+        try:
+            if claims:
+                claimed, step = await self._settle_and_claim(entries, free, began)
+            elif entries:
+                claimed, step = [], await self._client_().settle(worker, settlement(entries))
+            else:
+                return []
+        except BaseException as error:
+            if isinstance(error, PgjobsError) or is_broken(error) or not isinstance(error, Exception):
+                self.outbox.put_back(entries)
+                self._doubtful = True
+                raise
+            if not entries:
+                raise
+            log.warning("a batch of %d outcomes was refused (%s); settling one by one", len(entries), error)
+            await self._settle_one_by_one(entries)
+            return []
+        self._forget(entries, step)
+        return claimed
+
+    async def reconcile(self) -> int:
+        """Compare what the database says this worker holds with what it knows, after a doubtful error and now and then.
+
+        Strangers (a lost reply of a claim) are given back, uncounted. Outcomes whose lease is over are dropped: they
+        were settled by a call whose reply was lost, or fenced. Returns how many of both.
+        """
+        held = {lease for lease in self.held if lease.worker == self.worker}
+        real = set(await self._client_().leases(self.worker, RECONCILE_LIMIT))
+        strangers = sorted(real - held)
+        if strangers:
+            log.warning("giving back %d jobs whose claim was not heard of", len(strangers))
+            await self._client_().release(strangers)
+        gone: list[Entry] = []
+        if len(real) < RECONCILE_LIMIT:
+            gone = self.outbox.drop(held - real)
+            for entry in gone:
+                self._close(entry.lease)
+            self.stats["fenced"] += len(gone)
+            self._doubtful = False
+        return len(strangers) + len(gone)
+
+    async def _settle_and_claim(self, entries: list[Entry], free: int, began: float) -> tuple[list[Claimed], Step]:
+        pace = self.pace
+        head = pace.sweep_due(began)
+        for queue, since in pace.take_late(began).items():
+            self.cursors.back_to(queue, since)
+        idle = pace.idle_change()
+        scan = self.cursors.scan(OVERLAP if self.listening else OVERLAP_DEAF, idle, head)
+        if entries:
+            step = await self._client_().settle_and_claim(self.worker, settlement(entries), free, scan)
+        else:
+            step = await self._client_().claim(self.worker, free, scan)
+        self.cursors.advance(scan, step)
+        pace.claimed(step, free, idle, head, began, time.monotonic())
+        assert step.scanned_to is not None
+        self._scanned_to = step.scanned_to
+        if step.claimed:
+            self._open[step.scanned_to] = self._open.get(step.scanned_to, 0) + len(step.claimed)
+            for job in step.claimed:
+                self._batch_of[Lease(job.id, job.run, self.worker)] = step.scanned_to
+        return step.claimed, step
+
+    async def _settle_one_by_one(self, entries: list[Entry]) -> None:
+        """Find the outcome that spoils the batch, and make it a failed attempt."""
+        for done, entry in enumerate(entries):
+            try:
+                try:
+                    step = await self._client_().settle(entry.lease.worker, settlement([entry]))
+                except psycopg.Error as error:
+                    if is_broken(error):
+                        raise
+                    failed = from_exception(error)
+                    assert isinstance(failed, Failed)
+                    entry.outcome = failed
+                    log.warning("the outcome of job %d was refused and counts as a failed attempt: %s", entry.lease.id, error)
+                    step = await self._client_().settle(entry.lease.worker, settlement([entry]))
+            except BaseException:
+                self.outbox.put_back(entries[done:])
+                self._doubtful = True
+                raise
+            self._forget([entry], step)
+
+    def _forget(self, entries: list[Entry], step: Step) -> None:
+        """Close what was settled or fenced; put back what was locked for a moment."""
+        fenced, locked = set(step.fenced), set(step.locked)
+        back = []
+        for entry in entries:
+            key = (entry.lease.id, entry.lease.run)
+            if key in locked:
+                back.append(entry)
+                continue
+            if key in fenced:
+                self.stats["fenced"] += 1
+                log.warning("job %d: run %d was taken back before it was settled; its outcome is void", *key)
+            else:
+                self.stats[type(entry.outcome).__name__.lower()] += 1
+            self._close(entry.lease)
+        self.outbox.put_back(back)
+
+    def _close(self, lease: Lease) -> None:
+        batch = self._batch_of.pop(lease, None)
+        if batch is not None:
+            self._open[batch] -= 1
+            if not self._open[batch]:
+                del self._open[batch]
+
+    def _client_(self) -> AsyncClient:
+        if self._client is None:
+            raise psycopg.OperationalError("not connected")
+        return self._client

@@ -1,0 +1,39 @@
+"""The async executor: coroutines in the worker's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pgjobs.context import JobContext
+from pgjobs.errors import JobTimeout
+from pgjobs.job import Claimed
+from pgjobs.outcome import Done, Failed, Outcome, from_exception
+from pgjobs.payload import encode_result
+from pgjobs.task import Task
+
+
+class AsyncExecutor:
+    """Awaits the handler; the caller gives each job an asyncio task, and so a context, of its own."""
+
+    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
+        """Run a coroutine function; at its timeout it is cancelled and fails."""
+        arguments = task.bind(arguments, context)
+        if context.timeout is None:
+            return Done(encode_result(await task.function(**arguments), task=task.name))
+        try:
+            async with asyncio.timeout(context.timeout.total_seconds()) as limit:
+                result = await task.function(**arguments)
+        except TimeoutError as error:
+            if not limit.expired():
+                return from_exception(error)  # the handler's own
+            return timed_out(context)
+        return Done(encode_result(result, task=task.name))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def timed_out(context: JobContext) -> Failed:
+    """Return the outcome of a run that was stopped at its timeout."""
+    return Failed(JobTimeout.__name__, f"it ran longer than its timeout of {context.timeout}")

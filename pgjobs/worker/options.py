@@ -1,0 +1,77 @@
+"""What a worker is told at its start, checked once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from pgjobs.errors import ConfigurationError
+from pgjobs.outcome import as_timedelta
+from pgjobs.task import ExecutorName, Task
+
+OnLeaseLost = Literal["stop", "continue"]
+
+# Slots when nobody says: many for what waits, few for what blocks, one a core for what computes.
+_CONCURRENCY: dict[ExecutorName, int] = {"async": 100, "thread": 10, "process": os.cpu_count() or 1}
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Options of a worker.
+
+    queues: the names it claims from, by turns. concurrency: jobs at a time; by default 100, 10, or one a core, by the
+    executor of the tasks (the least of them). lease: how long the worker may be silent before its jobs are taken back.
+    grace: how long running jobs may finish at a stop. poll: how often to look when nothing is announced. drain: end
+    when nothing runnable is left. on_lease_lost: "stop" the jobs of a lost lease, or "continue" them, though they can
+    settle nothing any more. name: how people know this worker.
+    """
+
+    queues: tuple[str, ...]
+    concurrency: int
+    lease: timedelta = timedelta(seconds=60)
+    grace: timedelta = timedelta(seconds=30)
+    poll: timedelta = timedelta(seconds=1)
+    drain: bool = False
+    on_lease_lost: OnLeaseLost = "stop"
+    name: str | None = None
+
+    @classmethod
+    def make(
+        cls,
+        tasks: Mapping[str, Task[Any, Any]],
+        queues: Sequence[str] | None = None,
+        *,
+        concurrency: int | None = None,
+        lease: timedelta | float = timedelta(seconds=60),
+        grace: timedelta | float = timedelta(seconds=30),
+        poll: timedelta | float = timedelta(seconds=1),
+        drain: bool = False,
+        on_lease_lost: OnLeaseLost = "stop",
+        name: str | None = None,
+    ) -> WorkerOptions:
+        """Fill in what depends on the tasks, and check. Durations are seconds or timedeltas. Raises ConfigurationError."""
+        if isinstance(queues, str):
+            raise ConfigurationError(f'queues is a list of names: queues=["{queues}"].')
+        if queues is None:
+            queues = sorted({task.options_.queue for task in tasks.values()})
+        if not queues:
+            raise ConfigurationError("A worker needs at least one queue: name one, or give the app a task.")
+        if any(not 1 <= len(queue) <= 200 for queue in queues):
+            raise ConfigurationError("The name of a queue must have 1 to 200 characters.")
+        if concurrency is None:
+            executors = {t.options_.executor for t in tasks.values() if t.options_.queue in queues} or {"thread"}
+            concurrency = min(_CONCURRENCY[executor] for executor in executors)
+        if not 1 <= concurrency <= 10_000:
+            raise ConfigurationError(f"concurrency must be from 1 to 10000, not {concurrency}.")
+        options = cls(
+            tuple(dict.fromkeys(queues)), concurrency, as_timedelta(lease), as_timedelta(grace), as_timedelta(poll),
+            drain, on_lease_lost, name,
+        )  # fmt: skip
+        if options.lease < timedelta(seconds=1):
+            raise ConfigurationError("A lease must be a second or longer: it has to outlast a few lost renewals.")
+        if options.poll <= timedelta(0) or options.grace < timedelta(0):
+            raise ConfigurationError("poll must be longer than nothing, and grace not negative.")
+        return options

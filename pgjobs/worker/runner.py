@@ -1,0 +1,78 @@
+"""Runs one claimed job to its outcome, whatever happens inside it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pgjobs.context import JobContext
+from pgjobs.job import Claimed
+from pgjobs.outcome import Failed, Outcome, Release, Snoozed, from_exception
+from pgjobs.payload import decode
+from pgjobs.task import Task
+from pgjobs.worker.executors import Executor
+from pgjobs.worker.settler import max_attempts
+
+log = logging.getLogger("pgjobs.worker")
+
+UNKNOWN_FIRST = 5.0  # seconds until a job whose task nobody here knows is looked at again; doubles with every run
+UNKNOWN_MOST = 3600.0
+
+
+class Runner:
+    """Finds the task of a job, hands it to its executor, and makes an outcome of whatever comes back."""
+
+    def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[str, Executor]) -> None:
+        self._tasks = tasks
+        self._executors = executors
+
+    async def run(self, job: Claimed, context: JobContext | None = None) -> Outcome:
+        """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release."""
+        task = self._tasks.get(job.task)
+        if task is None:
+            return _unknown(job)
+        try:
+            context = context or make_context(job, task)
+            arguments = decode(job.payload)
+            task.check(arguments)
+            outcome = await self._executors[task.options_.executor].run(task, job, arguments, context)
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is None or not current.cancelling():
+                # Nobody cancelled us: the handler raised it by itself, and that is a failure like any other.
+                return Failed("asyncio.CancelledError", "the handler was cancelled from within")
+            return Release()
+        except BaseException as error:
+            outcome = from_exception(error)
+        if type(outcome) is Failed:
+            log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
+                        outcome.error, outcome.message)  # fmt: skip
+        return outcome
+
+
+def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:
+    """Return what the handler can know about its run."""
+    return JobContext(
+        id=job.id,
+        run=job.run,
+        queue=job.queue,
+        task=job.task,
+        attempt=job.attempts + 1,
+        max_attempts=max_attempts(job, task),
+        enqueued_at=datetime.fromisoformat(job.enqueued_at),
+        started_at=datetime.now(UTC),
+        timeout=task.options_.timeout if job.timeout is None else timedelta(seconds=job.timeout),
+        metadata=None if job.metadata is None else decode(job.metadata),
+    )
+
+
+def _unknown(job: Claimed) -> Outcome:
+    # Not counted: during a deploy another worker, or this one's successor, knows the task. The run counts the tries.
+    delay = timedelta(seconds=min(UNKNOWN_FIRST * 2 ** min(job.run - 1, 20), UNKNOWN_MOST))
+    log.warning(
+        "job %d: this worker has no task %r; left for %s. Is it started with the right --app?", job.id, job.task, delay
+    )
+    return Snoozed(delay)

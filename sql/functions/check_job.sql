@@ -1,0 +1,27 @@
+-- check_job: refuses a job that makes no sense, in a sentence, before a constraint would in jargon.
+-- Returns true or raises, so that it can stand in a where clause.
+create or replace function pgjobs.check_job(
+    p_task text, p_payload jsonb, p_queue text, p_priority integer, p_max_attempts integer, p_timeout interval)
+returns boolean
+language plpgsql immutable
+as $$
+begin
+    if p_task is null or length(p_task) not between 1 and 200 then
+        raise exception 'The name of a task must have 1 to 200 characters.' using errcode = 'PJ001';
+    elsif p_queue is null or length(p_queue) not between 1 and 200 then
+        raise exception 'The name of a queue must have 1 to 200 characters.' using errcode = 'PJ001';
+    elsif p_payload is null or jsonb_typeof(p_payload) <> 'object' then
+        raise exception 'The payload of a job must be a JSON object: the arguments of the task by name.' using errcode = 'PJ001';
+    elsif p_priority is null or p_priority not between -2 and 2 then
+        raise exception 'The priority of a job must be one of -2, -1, 0, 1, 2, not %.', p_priority using errcode = 'PJ001';
+    elsif p_max_attempts not between 1 and 32767 then
+        raise exception 'max_attempts must be from 1 to 32767, not %.', p_max_attempts using errcode = 'PJ001';
+    elsif p_timeout <= interval '0' then
+        raise exception 'A timeout must be longer than nothing, not %.', p_timeout using errcode = 'PJ001';
+    end if;
+    return true;
+end
+$$;
+
+comment on function pgjobs.check_job(text, jsonb, text, integer, integer, interval) is
+    'Refuse a job that makes no sense (SQLSTATE PJ001).';

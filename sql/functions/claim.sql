@@ -1,0 +1,130 @@
+-- claim: gives a worker up to p_limit jobs that are due, each with a new run, under the worker's lease.
+--
+-- p_queues, p_ranks, p_after_at, p_after_id are parallel arrays, one element per queue and rank in the order to scan;
+-- (after_at, after_id) is the cursor: nothing at or before it is looked at, so dead index entries behind it cost nothing.
+-- p_overlap: how far before this scan the next one must begin, because transactions commit later than their keys.
+-- p_idle: true takes the idle locks (shared, session) before it looks, so that what commits after the look wakes the
+-- worker; false lets them go; null leaves them as they are.
+--
+-- Returns rows that say what happened:
+--   claimed   a job, in the order it should be started
+--   paused    a queue that was left out: its cursors must begin at the head when it runs again
+--   cursor    the entry (queue, rank) at which the limit was reached, and where its next scan begins
+--   scanned   last and always: run = how many entries were scanned to their end; at = where their next scan begins;
+--             seconds = until the next job falls due (only when p_idle; null if none)
+--
+-- I2: one lease per job; FOR UPDATE SKIP LOCKED lets two claimers never meet. I4: run rises by one.
+-- I5: due is what the clock of the database says. A cursor ahead of that clock is ignored (the clock was set back).
+-- I8: cost depends on p_limit and the number of entries, on what changed in the last moments, and not on dead,
+--     future, foreign or lower rows.
+-- I11: never waits. The shared advisory lock on the worker is tried; rescue holds it exclusively while it takes the
+--     worker's jobs back, so no job can be claimed for a worker that is being given up.
+create or replace function pgjobs.claim_v1(
+    p_worker integer, p_limit integer, p_queues text[], p_ranks smallint[],
+    p_after_at timestamptz[], p_after_id bigint[], p_overlap interval, p_idle boolean)
+returns table (verb text, id bigint, run integer, queue text, rank smallint, at text, task text, payload text,
+               priority smallint, attempts smallint, crashes smallint, max_attempts smallint, seconds double precision,
+               enqueued_at text, metadata text)
+language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now   timestamptz;
+    v_tids  tid[];
+    v_ord   bigint;       -- the last entry that gave a job
+    v_at    timestamptz;  -- and the last key it gave
+    v_id    bigint;
+    v_full  boolean := false;
+    v_due   timestamptz;
+    v_paused text[];
+begin
+    if p_idle then
+        perform pg_advisory_lock_shared('pgjobs.queues'::regclass::oid::int, hashtext(q)) from (select distinct unnest(p_queues)) d(q);
+    elsif not p_idle then
+        perform pg_advisory_unlock_shared('pgjobs.queues'::regclass::oid::int, hashtext(q)) from (select distinct unnest(p_queues)) d(q);
+    end if;
+
+    -- After the idle locks: whoever commits after this look must have seen them.
+    v_now := pgjobs.now();
+    if not pg_try_advisory_xact_lock_shared('pgjobs.workers'::regclass::oid::int, p_worker)
+       or not coalesce((select not w.lost and w.lapses_at > v_now from pgjobs.workers w
+                        where w.id = p_worker order by w.gen desc limit 1), false) then
+        raise exception 'The lease of worker % has lapsed.', p_worker using errcode = 'PJ004';
+    end if;
+    v_paused := array(select q.name from pgjobs.queues q where q.paused_at is not null and q.name = any (p_queues));
+
+    if p_limit > 0 then
+        with entries as materialized (
+            select c.queue, c.rank, case when c.after_at > v_now then '-infinity' else c.after_at end as after_at,
+                   c.after_id, c.ord
+            from rows from (unnest(p_queues), unnest(p_ranks), unnest(p_after_at), unnest(p_after_id))
+                 with ordinality as c(queue, rank, after_at, after_id, ord)
+            where c.queue <> all (v_paused)
+        ), picked as (
+            -- Lazy to the last row: what is not returned is not locked.
+            select j.tid, j.available_at, j.id, e.ord
+            from entries e
+            cross join lateral (
+                select j.ctid as tid, j.available_at, j.id
+                from pgjobs.jobs j
+                where j.status = 'ready' and j.queue = e.queue and j.rank = e.rank and j.available_at <= v_now
+                  and (j.available_at, j.id) > (e.after_at, e.after_id)
+                order by j.available_at, j.id
+                limit p_limit
+                for update skip locked
+            ) j
+            limit p_limit
+        )
+        select array_agg(p.tid), (array_agg(p.ord))[count(*)], (array_agg(p.available_at))[count(*)], (array_agg(p.id))[count(*)]
+        into v_tids, v_ord, v_at, v_id
+        from picked p;
+        v_full := coalesce(cardinality(v_tids), 0) = p_limit;
+    end if;
+
+    if v_tids is not null then
+        return query
+            with claimed as (
+                update pgjobs.jobs j
+                set status = 'running', run = j.run + 1, worker = p_worker, claimed_at = v_now
+                where j.ctid = any (v_tids)
+                returning j.id, j.run, j.queue, j.rank, j.available_at, j.task, j.payload, j.priority, j.attempts, j.crashes,
+                          j.max_attempts, j.timeout, j.enqueued_at, j.metadata
+            )
+            select 'claimed', c.id, c.run, c.queue, c.rank, c.available_at::text, c.task, c.payload::text, c.priority,
+                   c.attempts, c.crashes, c.max_attempts, extract(epoch from c.timeout)::double precision,
+                   c.enqueued_at::text, c.metadata::text
+            from claimed c
+            order by c.rank, c.available_at, c.id;
+    end if;
+
+    verb := 'paused';
+    foreach queue in array v_paused loop
+        return next;
+    end loop;
+    if v_full then
+        verb := 'cursor'; queue := p_queues[v_ord]; rank := p_ranks[v_ord];
+        at := least(v_at, v_now - p_overlap)::text;
+        id := case when v_at <= v_now - p_overlap then v_id else 0 end;
+        return next;
+    end if;
+    verb := 'scanned'; queue := null; rank := null; id := null;
+    at := (v_now - p_overlap)::text;
+    run := case when p_limit <= 0 then 0 when v_full then v_ord - 1 else cardinality(p_queues) end;
+    if p_idle then
+        select min(j.available_at) into v_due
+        from rows from (unnest(p_queues), unnest(p_ranks)) as c(queue, rank)
+        cross join lateral (
+            select j.available_at from pgjobs.jobs j
+            where j.status = 'ready' and j.queue = c.queue and j.rank = c.rank and j.available_at > v_now
+            order by j.available_at, j.id limit 1
+        ) j;
+        seconds := extract(epoch from v_due - v_now);
+    end if;
+    return next;
+end
+$$;
+
+comment on function pgjobs.claim_v1(integer, integer, text[], smallint[], timestamptz[], bigint[], interval, boolean) is
+    'Claim up to so many due jobs for a worker, starting at its cursors.';

@@ -1,0 +1,20 @@
+-- flag_wake: whether a row with this key is the one that announces its queue at commit; remembers it if so.
+-- True for the first row of a queue in a transaction, and for one that is due before all flagged so far: going back
+-- to the lowest key finds all later ones. The memory is a transaction-local setting, so a savepoint that is rolled
+-- back takes its own flags along.
+create or replace function pgjobs.flag_wake(p_queue text, p_available_at timestamptz) returns boolean
+language plpgsql volatile
+as $$
+declare
+    v_flags jsonb := coalesce(nullif(current_setting('pgjobs.flags', true), ''), '{}')::jsonb;
+begin
+    if (v_flags ->> p_queue)::timestamptz <= p_available_at then
+        return false;
+    end if;
+    perform set_config('pgjobs.flags', (v_flags || jsonb_build_object(p_queue, p_available_at))::text, true);
+    return true;
+end
+$$;
+
+comment on function pgjobs.flag_wake(text, timestamptz) is
+    'Whether a row with this key must announce its queue at commit; once per queue and transaction.';

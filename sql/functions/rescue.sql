@@ -1,0 +1,86 @@
+-- rescue: takes back the jobs of workers whose lease has lapsed, up to p_limit of them. Run by whoever looks.
+--
+-- A job goes back to the head of its queue (rank -3) with one more crash; at the third crash it is a poison pill and
+-- goes to the dead letters. The worker's row goes when nothing is left of it.
+--
+-- I1, I2. I3: the successor of a rescued run has a higher run, and until it is claimed nobody holds the job, so the
+-- rescued run can settle nothing. I12: bounded; called again when it was full.
+-- Locks (I11): the advisory lock of the worker, tried, exclusively, so that no claim for it is under way; its row and
+-- its jobs, skipping locked ones. Never waits.
+-- Cost: one probe per live worker, by its key, newest version first; per rescued job one update or move.
+create or replace function pgjobs.rescue_v1(p_limit integer)
+returns table (worker integer, rescued integer, dead integer)
+language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now   timestamptz := pgjobs.now();
+    v_left  integer := p_limit;
+    v_at    integer := 2147483647;
+    v_row   record;
+    v_queue text;
+    v_queues text[];
+begin
+    loop
+        -- Downwards, so that each probe meets the newest version of the next worker first.
+        select w.id, w.lapses_at, w.claims_since into v_row
+        from pgjobs.workers w where w.id < v_at order by w.id desc, w.gen desc limit 1;
+        exit when not found or v_left <= 0;
+        v_at := v_row.id;
+        continue when v_row.lapses_at > v_now
+                   or not pg_try_advisory_xact_lock('pgjobs.workers'::regclass::oid::int, v_row.id);
+        -- Again under the lock: it may have renewed since.
+        perform from pgjobs.workers w
+        where w.id = v_row.id and w.lapses_at <= v_now and w.gen = (
+            select n.gen from pgjobs.workers n where n.id = v_row.id order by n.gen desc limit 1)
+        for update skip locked;
+        continue when not found;
+
+        with locked as materialized (
+            select j.ctid as tid, j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes + 1 as crashes,
+                   j.priority, j.queue, j.task, j.payload, j.timeout, j.metadata
+            from pgjobs.jobs j
+            where j.status = 'running' and j.worker = v_row.id and j.claimed_at >= v_row.claims_since
+            order by j.claimed_at
+            limit v_left
+            for update skip locked
+        ), gone as (
+            delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.crashes >= 3
+        ), buried as (
+            insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
+                                             priority, queue, task, payload, timeout, metadata, reason, error)
+            select l.id, l.enqueued_at, l.claimed_at, v_now, l.worker, l.run, l.attempts, l.max_attempts, l.crashes,
+                   l.priority, l.queue, l.task, l.payload, l.timeout, l.metadata, 'crashed',
+                   'WorkerLost: its worker died or fell silent ' || l.crashes || ' times while it ran'
+            from locked l where l.crashes >= 3
+        ), again as (
+            update pgjobs.jobs j
+            set status = 'ready', worker = null, claimed_at = null, crashes = l.crashes, rank = -3, available_at = v_now, wake = false
+            from locked l
+            where j.ctid = l.tid and l.crashes < 3
+        )
+        select count(*) filter (where l.crashes < 3), count(*) filter (where l.crashes >= 3),
+               array_agg(distinct l.queue) filter (where l.crashes < 3)
+        into rescued, dead, v_queues
+        from locked l;
+
+        worker := v_row.id;
+        v_left := v_left - rescued - dead;
+        if exists (select from pgjobs.leases_v1(v_row.id, 1)) then
+            update pgjobs.workers w set gen = w.gen + 1, lost = true
+            where w.id = v_row.id and not w.lost
+              and w.gen = (select n.gen from pgjobs.workers n where n.id = v_row.id order by n.gen desc limit 1);
+        else
+            delete from pgjobs.workers w where w.id = v_row.id;
+        end if;
+        foreach v_queue in array coalesce(v_queues, '{}') loop
+            perform pgjobs.wake(v_queue);
+        end loop;
+        return next;
+    end loop;
+end
+$$;
+
+comment on function pgjobs.rescue_v1(integer) is
+    'Take back the jobs of workers whose lease has lapsed; one row per worker: how many go on, how many went to the dead letters.';

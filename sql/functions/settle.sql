@@ -1,0 +1,79 @@
+-- settle: writes the outcomes of runs, set-wise, each only if its lease still stands.
+--
+-- p_ids, p_runs: the completed ones; p_results: their results, a JSON array in the same order (null: none has one);
+-- p_keep: whether each goes into the history (null: all do).
+-- p_others: the rest, an array of {"id", "run", "outcome", "delay" (seconds), "error", "message", "traceback",
+-- "reason", "max_attempts"} with the outcomes
+--   retry    a failed attempt; tried again after delay, or dead when it was the last of max_attempts ("exhausted")
+--   fail     a failed attempt; dead at once ("failed")
+--   snooze   again after delay, not counted
+--   release  given back as if it had not been claimed: first in its queue, not counted
+--   cancel   finished, with a reason
+--
+-- Returns rows only for what was not settled:
+--   fenced   the lease is over: somebody took the job back, and the outcome is void
+--   locked   somebody has the row locked for a moment: send it again with the next call
+--
+-- I1: each statement moves whole rows. I3: only (id, run, worker) as claimed is written. I5: the clock is the database's.
+-- I11: rows are locked by id, locked ones are skipped; a settle never waits.
+-- Cost: per job one lookup by primary key, one delete or update, one insert where it is kept.
+create or replace function pgjobs.settle_v1(
+    p_worker integer, p_ids bigint[], p_runs integer[], p_results jsonb, p_keep boolean[], p_others jsonb)
+returns table (verb text, id bigint, run integer)
+language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now     timestamptz := pgjobs.now();
+    v_slot    smallint := pgjobs.history_slot(v_now);
+    v_settled bigint[];
+    v_failed  bigint[];  -- finished jobs that have rows in attempts
+    v_queue   text;
+begin
+    if p_ids is not null and cardinality(p_ids) > 0 then
+        with given as (
+            select g.id, g.run, coalesce(g.keep, true) as keep, g.ord
+            from rows from (unnest(p_ids), unnest(p_runs), unnest(p_keep)) with ordinality as g(id, run, keep, ord)
+        ), locked as materialized (
+            select j.ctid as tid, g.keep, g.ord
+            from given g
+            join pgjobs.jobs j on j.id = g.id
+            where j.run = g.run and j.worker = p_worker
+            order by j.id
+            for update of j skip locked
+        ), gone as (
+            delete from pgjobs.jobs j using locked l where j.ctid = l.tid
+            returning j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes, j.priority,
+                      j.queue, j.task, j.payload, j.metadata, l.keep, l.ord
+        ), kept as (
+            insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
+                                            max_attempts, crashes, priority, status, queue, task, payload, metadata,
+                                            result, errors)
+            select v_slot, g.id, g.enqueued_at, g.claimed_at, v_now, g.worker, g.run, g.attempts,
+                   g.max_attempts, g.crashes, g.priority, 'completed', g.queue, g.task, g.payload, g.metadata,
+                   nullif(p_results -> (g.ord - 1)::integer, 'null'),
+                   case when g.attempts > 0 then pgjobs.errors_of(g.id) end
+            from gone g
+            where g.keep
+        )
+        select array_agg(g.id), array_agg(g.id) filter (where g.attempts > 0)
+        into v_settled, v_failed
+        from gone g;
+        if v_failed is not null then
+            delete from pgjobs.attempts a where a.job_id = any (v_failed);
+        end if;
+        if cardinality(v_settled) is distinct from cardinality(p_ids) then
+            return query select * from pgjobs.unsettled(p_worker, p_ids, p_runs, v_settled);
+        end if;
+    end if;
+
+    if p_others is not null then
+        return query select * from pgjobs.settle_others(p_worker, p_others);
+    end if;
+end
+$$;
+
+comment on function pgjobs.settle_v1(integer, bigint[], integer[], jsonb, boolean[], jsonb) is
+    'Write the outcomes of runs, each only if its lease still stands; returns what was not settled.';

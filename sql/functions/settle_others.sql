@@ -1,0 +1,92 @@
+-- settle_others: the outcomes other than completed; see settle. Same invariants, same locks.
+create or replace function pgjobs.settle_others(p_worker integer, p_others jsonb)
+returns table (verb text, id bigint, run integer)
+language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off
+as $$
+#variable_conflict use_column
+declare
+    v_now     timestamptz := pgjobs.now();
+    v_settled bigint[];
+    v_failed  bigint[];
+    v_queue   text;
+    v_queues  text[];
+begin
+    with given as (
+        select g.*
+        from jsonb_to_recordset(p_others) as g(
+            id bigint, run integer, outcome text, delay double precision, error text, message text, traceback text,
+            reason text, max_attempts integer)
+    ), locked as materialized (
+        select j.ctid as tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
+               j.crashes, j.priority, j.max_attempts, g.outcome, g.error, g.message, g.traceback, g.reason,
+               j.attempts + (g.outcome in ('retry', 'fail'))::integer as attempts,
+               v_now + make_interval(secs => greatest(g.delay, 0)) as again_at,
+               case
+                   when g.outcome = 'cancel' then 'cancelled'
+                   when g.outcome = 'fail' then 'failed'
+                   when g.outcome = 'retry' and j.attempts + 1 >= coalesce(j.max_attempts, g.max_attempts, 1) then 'exhausted'
+               end as ending
+        from given g
+        join pgjobs.jobs j on j.id = g.id
+        where j.run = g.run and j.worker = p_worker
+          and g.outcome in ('retry', 'fail', 'snooze', 'release', 'cancel')
+        order by j.id
+        for update of j skip locked
+    ), recorded as (
+        insert into pgjobs.attempts (job_id, run, attempt, worker, started_at, failed_at, error, message, traceback)
+        select l.id, l.run, l.attempts, l.worker, l.claimed_at, v_now,
+               coalesce(l.error, 'Error'), coalesce(l.message, ''), l.traceback
+        from locked l
+        where l.outcome in ('retry', 'fail')
+    ), gone as (
+        delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.ending is not null
+    ), dead as (
+        insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
+                                         priority, queue, task, payload, timeout, metadata, reason, error)
+        select l.id, l.enqueued_at, l.claimed_at, v_now, l.worker, l.run, l.attempts, l.max_attempts, l.crashes,
+               l.priority, l.queue, l.task, l.payload, l.timeout, l.metadata, l.ending,
+               concat_ws(': ', coalesce(l.error, 'Error'), nullif(l.message, ''))
+        from locked l
+        where l.ending in ('failed', 'exhausted')
+    ), cancelled as (
+        insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
+                                        max_attempts, crashes, priority, status, queue, task, payload, metadata,
+                                        reason, errors)
+        select pgjobs.history_slot(v_now), l.id, l.enqueued_at, l.claimed_at, v_now, l.worker, l.run, l.attempts,
+               l.max_attempts, l.crashes, l.priority, 'cancelled', l.queue, l.task, l.payload, l.metadata,
+               l.reason, case when l.attempts > 0 then pgjobs.errors_of(l.id) end
+        from locked l
+        where l.ending = 'cancelled'
+    ), again as (
+        update pgjobs.jobs j
+        set status = 'ready', worker = null, claimed_at = null, attempts = l.attempts, wake = false,
+            rank = case when l.outcome = 'release' then -3 else j.priority end,
+            available_at = case when l.outcome = 'release' then v_now else l.again_at end
+        from locked l
+        where j.ctid = l.tid and l.ending is null
+    )
+    select array_agg(l.id), array_agg(l.id) filter (where l.ending = 'cancelled' and l.attempts > 0),
+           array_agg(distinct l.queue) filter (where l.outcome = 'release')
+    into v_settled, v_failed, v_queues
+    from locked l;
+
+    if v_failed is not null then
+        delete from pgjobs.attempts a where a.job_id = any (v_failed);
+    end if;
+    foreach v_queue in array coalesce(v_queues, '{}') loop
+        perform pgjobs.wake(v_queue);  -- what this worker gave back, another may take at once
+    end loop;
+    if cardinality(v_settled) is distinct from jsonb_array_length(p_others) then
+        return query
+            select u.* from pgjobs.unsettled(
+                p_worker,
+                array(select (o ->> 'id')::bigint from jsonb_array_elements(p_others) with ordinality e(o, ord) order by ord),
+                array(select (o ->> 'run')::integer from jsonb_array_elements(p_others) with ordinality e(o, ord) order by ord),
+                v_settled) u;
+    end if;
+end
+$$;
+
+comment on function pgjobs.settle_others(integer, jsonb) is 'The part of settle for outcomes other than completed.';

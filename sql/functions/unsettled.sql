@@ -1,0 +1,14 @@
+-- unsettled: of leases that could not be settled, which are over (fenced) and which are only locked for a moment.
+-- A lease that stands cannot be taken away and given back, for run never falls (I4): not to be seen is to be over.
+create or replace function pgjobs.unsettled(p_worker integer, p_ids bigint[], p_runs integer[], p_settled bigint[])
+returns table (verb text, id bigint, run integer)
+language sql stable
+as $$
+    select case when exists (select from pgjobs.jobs j where j.id = g.id and j.run = g.run and j.worker = p_worker)
+                then 'locked' else 'fenced' end, g.id, g.run
+    from rows from (unnest(p_ids), unnest(p_runs)) as g(id, run)
+    where g.id <> all (coalesce(p_settled, '{}'))
+$$;
+
+comment on function pgjobs.unsettled(integer, bigint[], integer[], bigint[]) is
+    'Of leases that were not settled: which are over (fenced), which are locked for a moment.';

@@ -1,0 +1,120 @@
+"""A real PostgreSQL for every test: its own database, made from a template that is migrated once.
+
+The server is the embedded one, or the one that PGJOBS_TEST_DSN names (its role must be allowed to create databases).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pytest_postgresql import factories
+
+import pgjobs
+from pgjobs import schema
+from pgjobs.embedded import EmbeddedPostgres
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_server: EmbeddedPostgres | None = None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _server
+    if not os.environ.get("PGJOBS_TEST_DSN"):
+        # Tests lose nothing when the machine does: no fsync. Everything else as in production.
+        _server = EmbeddedPostgres(settings={"fsync": "off", "max_connections": "200"})
+        os.environ["PGJOBS_TEST_DSN"] = _server.start()
+    server = conninfo_to_dict(os.environ["PGJOBS_TEST_DSN"])
+    config.option.postgresql_host = server.get("host", "127.0.0.1")
+    config.option.postgresql_port = str(server.get("port", 5432))
+    config.option.postgresql_user = server.get("user", "postgres")
+    config.option.postgresql_password = server.get("password")
+    config.option.postgresql_dbname = f"pgjobs_{os.getpid()}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _server is not None:
+        _server.stop(immediate=True)
+        del os.environ["PGJOBS_TEST_DSN"]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.markexpr:
+        short = [item for item in items if not item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("long")])
+        items[:] = short
+
+
+def _load(host: str, port: int, user: str, dbname: str, password: str | None) -> None:
+    schema.migrate(make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password))
+
+
+server = factories.postgresql_noproc(load=[_load])
+postgresql = factories.postgresql("server")
+
+
+@pytest.fixture
+def dsn(postgresql: Connection) -> Iterator[str]:
+    """A database of this test's own with the schema in it. At the end no invariant may be broken."""
+    info = postgresql.info
+    dsn = make_conninfo(host=info.host, port=info.port, user=info.user, dbname=info.dbname, password=info.password)
+    yield dsn
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        assert connection.execute("select * from pgjobs.violations").fetchall() == []
+
+
+@pytest.fixture
+def connect(dsn: str) -> Iterator[Callable[..., Connection]]:
+    """Open a connection to the test's database: connect() in autocommit mode, connect(autocommit=False) for transactions."""
+    with ExitStack() as stack:
+
+        def connect(autocommit: bool = True) -> Connection:
+            connection: Connection = psycopg.connect(dsn, autocommit=autocommit)
+            stack.callback(connection.close)
+            return connection
+
+        yield connect
+
+
+@pytest.fixture
+def db(connect: Callable[..., Connection]) -> Connection:
+    """A connection in autocommit mode."""
+    return connect()
+
+
+class Clock:
+    """Moves the one clock that pgjobs decides by, for all sessions of the database."""
+
+    def __init__(self, db: Connection) -> None:
+        self._db = db
+        db.execute("create table pgjobs.test_clock (shift interval not null)")
+        db.execute("insert into pgjobs.test_clock values ('0')")
+        db.execute(
+            "create or replace function pgjobs.now() returns timestamptz language sql volatile"
+            " as 'select clock_timestamp() + (select shift from pgjobs.test_clock)'"
+        )
+
+    def advance(self, by: timedelta) -> None:
+        """Move time forward, or back."""
+        self._db.execute("update pgjobs.test_clock set shift = shift + %s", (by,))
+
+
+@pytest.fixture
+def clock(db: Connection) -> Clock:
+    """A clock that the test moves: clock.advance(timedelta(minutes=5))."""
+    return Clock(db)
+
+
+@pytest.fixture
+def app(dsn: str) -> Iterator[pgjobs.App]:
+    """An app on the test's database."""
+    app = pgjobs.App(dsn)
+    yield app
+    app.close()
