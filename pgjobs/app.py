@@ -64,7 +64,7 @@ class App:
 
     def task(
         self,
-        function: Callable[P, R] | None = None,
+        function: Callable[..., Any] | None = None,
         /,
         *,
         name: str | None = None,
@@ -75,7 +75,7 @@ class App:
         executor: ExecutorName | None = None,
         retry: Backoff | None = None,
         keep: Keep = "history",
-    ) -> Task[P, R] | Callable[[Callable[P, R]], Task[P, R]]:
+    ) -> Any:
         """Make a function a task of this app.
 
         Arguments: name, by default the function's; queue and priority of its jobs; max_attempts, after which a job
@@ -85,7 +85,7 @@ class App:
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
 
-        def register(function: Callable[P, R]) -> Task[P, R]:
+        def register(function: Callable[..., Any]) -> Task[..., Any]:
             default: ExecutorName = "async" if inspect.iscoroutinefunction(function) else "thread"
             options = TaskOptions(
                 queue=queue,
@@ -186,9 +186,7 @@ class App:
     # Working
 
     @asynccontextmanager
-    async def worker(
-        self, queues: Sequence[str] | None = None, **options: Any
-    ) -> AsyncIterator[Worker]:
+    async def worker(self, queues: Sequence[str] | None = None, **options: Any) -> AsyncIterator[Worker]:
         """Run a worker inside this event loop while the block runs; leaving it drains what runs, within `grace`.
 
         Arguments: queues, by default those of the app's tasks; options as in `WorkerOptions`.

@@ -368,9 +368,7 @@ def worker_overview() -> Call[list[WorkerStatus]]:
 
 def schema_version() -> Call[tuple[int, int]]:
     """The version of the schema, and the oldest client version it serves."""
-    return Call(
-        "select version, serves_from from pgjobs.schema_version()", (), lambda rows: (rows[0][0], rows[0][1])
-    )
+    return Call("select version, serves_from from pgjobs.schema_version()", (), lambda rows: (rows[0][0], rows[0][1]))
 
 
 def listen(channel: str) -> Call[None]:

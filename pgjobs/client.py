@@ -97,8 +97,6 @@ class Client:
         """Write outcomes, each only if its lease still stands."""
         return run(self._runner, calls.settle(worker, settlement))
 
-    def settle_and_claim(
-        self, worker: int, settlement: calls.Settlement, limit: int, scan: calls.Scan
-    ) -> calls.Step:
+    def settle_and_claim(self, worker: int, settlement: calls.Settlement, limit: int, scan: calls.Scan) -> calls.Step:
         """Write outcomes and claim up to `limit` jobs, in one round trip."""
         return run(self._runner, calls.settle_and_claim(worker, settlement, limit, scan))

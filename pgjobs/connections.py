@@ -54,7 +54,7 @@ class PsycopgRunner:
     def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         # Our own cursor: the caller's may have another row factory, or be in the middle of something.
         with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor:
-            cursor.execute(sql, params)  # type: ignore[arg-type]
+            cursor.execute(sql, params)
             return cursor.fetchall() if cursor.description else ()
 
 
@@ -66,7 +66,7 @@ class AsyncPsycopgRunner:
 
     async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         async with psycopg.AsyncCursor(self.connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(sql, params)  # type: ignore[arg-type]
+            await cursor.execute(sql, params)
             return await cursor.fetchall() if cursor.description else ()
 
 

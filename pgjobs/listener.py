@@ -33,9 +33,7 @@ class Listener:
     Arguments: heard, called with each message; listening, called with True when it hears and False when in doubt.
     """
 
-    def __init__(
-        self, dsn: str, heard: Callable[[Mapping[str, Any]], None], listening: Callable[[bool], None]
-    ) -> None:
+    def __init__(self, dsn: str, heard: Callable[[Mapping[str, Any]], None], listening: Callable[[bool], None]) -> None:
         self._dsn = dsn
         self._heard = heard
         self._listening = listening

@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import psycopg
 import psycopg_pool
@@ -18,8 +19,9 @@ MAX_SIZE = 4  # connections per process and kind; few are needed, for each call 
 TIMEOUT = 10.0  # seconds to wait for one
 
 # A host that falls silent is noticed in seconds and not in hours.
-KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
-NAME = {"application_name": "pgjobs"}
+KEEPALIVE: dict[str, Any] = {
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
+}  # fmt: skip
 
 
 class Pools:
@@ -84,7 +86,7 @@ class Pools:
                     psycopg.connect(self._dsn, connect_timeout=int(TIMEOUT)).close()
                 self._pool = psycopg_pool.ConnectionPool(
                     self._dsn,
-                    kwargs={"autocommit": True, **KEEPALIVE, **NAME},
+                    kwargs={"autocommit": True, **KEEPALIVE, "application_name": "pgjobs"},
                     min_size=0,
                     max_size=MAX_SIZE,
                     timeout=TIMEOUT,
@@ -101,7 +103,7 @@ class Pools:
             return made_meanwhile
         pool: psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection] = psycopg_pool.AsyncConnectionPool(
             self._dsn,
-            kwargs={"autocommit": True, **KEEPALIVE, **NAME},
+            kwargs={"autocommit": True, **KEEPALIVE, "application_name": "pgjobs"},
             min_size=0,
             max_size=MAX_SIZE,
             timeout=TIMEOUT,

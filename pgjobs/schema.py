@@ -139,7 +139,8 @@ def _live_sql() -> Iterator[tuple[str, str]]:
     folder = _folder("sql")
     files = {path.relative_to(folder).as_posix(): path.read_text() for path in sorted(folder.glob("*/*.sql"))}
     makes = {
-        name: set(re.findall(r"create or replace (?:function|view) pgjobs\.(\w+)", text)) for name, text in files.items()
+        name: set(re.findall(r"create or replace (?:function|view) pgjobs\.(\w+)", text))
+        for name, text in files.items()
     }
     done: set[str] = set()
 

@@ -104,7 +104,9 @@ class Task(Generic[P, R]):
         if delay is not None and available_at is not None:
             raise InvalidJob("A job has a delay or an available_at, not both.")
         if available_at is not None and available_at.tzinfo is None:
-            raise InvalidJob("available_at needs a time zone: a naive datetime means a different moment to every server.")
+            raise InvalidJob(
+                "available_at needs a time zone: a naive datetime means a different moment to every server."
+            )
         if priority is not None and priority not in set(Priority):
             raise InvalidJob(f"The priority of a job must be one of -2, -1, 0, 1, 2, not {priority}.")
         if max_attempts is not None and not 1 <= max_attempts <= 32_767:
@@ -235,5 +237,3 @@ def _check_options(task: Task[Any, Any]) -> None:
         raise ConfigurationError(f"The timeout of {name} must be longer than nothing, not {options.timeout}.")
     if options.keep not in get_args(Keep):
         raise ConfigurationError(f"keep of {name} must be 'history' or 'nothing', not {options.keep!r}.")
-
-

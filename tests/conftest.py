@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = short
 
 
-def _load(host: str, port: int, user: str, dbname: str, password: str | None) -> None:
+def _load(host: str, port: int, user: str, dbname: str, password: str | None, **_: Any) -> None:
     schema.migrate(make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password))
 
 
@@ -72,7 +72,7 @@ def dsn(postgresql: Connection) -> Iterator[str]:
 
 @pytest.fixture
 def connect(dsn: str) -> Iterator[Callable[..., Connection]]:
-    """Open a connection to the test's database: connect() in autocommit mode, connect(autocommit=False) for transactions."""
+    """Open a connection to the test's database: connect() in autocommit mode, or connect(autocommit=False)."""
     with ExitStack() as stack:
 
         def connect(autocommit: bool = True) -> Connection:

@@ -29,15 +29,16 @@ from pgjobs.errors import ConfigurationError, LeaseLost, SchemaTooNew, SchemaToo
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
 from pgjobs.pools import KEEPALIVE
-from pgjobs.task import Task
+from pgjobs.task import ExecutorName, Task
 from pgjobs.version import SCHEMA_VERSION, __version__
 from pgjobs.worker.claimer import Claimer
+from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_process import ProcessExecutor
 from pgjobs.worker.executors.in_thread import ThreadExecutor
 from pgjobs.worker.keeper import Keeper, Report
 from pgjobs.worker.options import OnLeaseLost, WorkerOptions
-from pgjobs.worker.runner import Runner, make_context
+from pgjobs.worker.runner import Runner
 from pgjobs.worker.settler import Entry, Outbox
 
 __all__ = ["OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
@@ -99,7 +100,11 @@ class Worker:
     async def run(self) -> None:
         """Work. Raises ConnectionFailed or a SchemaError when it cannot start; later troubles are waited out."""
         self._loop = asyncio.get_running_loop()
-        executors = {"async": AsyncExecutor(), "thread": ThreadExecutor(), "process": ProcessExecutor()}
+        executors: dict[ExecutorName, Executor] = {
+            "async": AsyncExecutor(),
+            "thread": ThreadExecutor(),
+            "process": ProcessExecutor(),
+        }
         self._runner = Runner(self._tasks, executors)
         with connecting():
             await self._connect()
@@ -237,7 +242,7 @@ class Worker:
             raise SchemaTooOld(
                 f"The pgjobs schema is at version {version} and this pgjobs needs {SCHEMA_VERSION}: run `pgjobs migrate`."
             )
-        if SCHEMA_VERSION < serves_from:
+        if serves_from > SCHEMA_VERSION:
             raise SchemaTooNew(
                 f"The pgjobs schema serves pgjobs from version {serves_from} on and this one is {SCHEMA_VERSION}:"
                 " install a newer pgjobs."
@@ -287,7 +292,9 @@ class Worker:
 
     async def _lease_lost(self, worker: int) -> None:
         """The database knows this worker no more: stop what it ran, and begin again as a new one."""
-        log.warning("worker %d: its lease has lapsed, %d running jobs are no longer its own", worker, len(self._running))
+        log.warning(
+            "worker %d: its lease has lapsed, %d running jobs are no longer its own", worker, len(self._running)
+        )
         self._lost_told(worker)
         if self.options.on_lease_lost == "stop" and self._running:
             await asyncio.wait(self._running.values(), timeout=STOPPED_BY_FORCE)
@@ -328,7 +335,9 @@ def run_until_stopped(worker: Worker) -> None:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, worker.stop)
         except (ValueError, RuntimeError, NotImplementedError) as error:
-            raise ConfigurationError("run_worker needs the main thread; elsewhere use `async with app.worker()`.") from error
+            raise ConfigurationError(
+                "run_worker needs the main thread; elsewhere use `async with app.worker()`."
+            ) from error
         await worker.run()
 
     asyncio.run(main())

@@ -10,7 +10,7 @@ from datetime import timedelta
 import psycopg
 
 from pgjobs.async_client import AsyncClient
-from pgjobs.calls import Settlement, Step
+from pgjobs.calls import Step
 from pgjobs.connections import is_broken
 from pgjobs.errors import PgjobsError
 from pgjobs.job import Claimed, Lease
@@ -148,7 +148,9 @@ class Claimer:
                     failed = from_exception(error)
                     assert isinstance(failed, Failed)
                     entry.outcome = failed
-                    log.warning("the outcome of job %d was refused and counts as a failed attempt: %s", entry.lease.id, error)
+                    log.warning(
+                        "the outcome of job %d was refused and counts as a failed attempt: %s", entry.lease.id, error
+                    )
                     step = await self._client_().settle(entry.lease.worker, settlement([entry]))
             except BaseException:
                 self.outbox.put_back(entries[done:])

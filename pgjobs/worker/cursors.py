@@ -12,7 +12,10 @@ from datetime import datetime, timedelta
 from pgjobs.calls import Scan, Step
 from pgjobs.job import Priority
 
-RANKS = (-3, *sorted(int(priority) for priority in Priority))  # -3: released and rescued jobs, whose turn it was already
+RANKS = (
+    -3,
+    *sorted(int(priority) for priority in Priority),
+)  # -3: released and rescued jobs, whose turn it was already
 HEAD = ("-infinity", 0)
 
 
@@ -32,7 +35,12 @@ class Cursors:
         keys = [(queue, rank) for rank in RANKS for queue in self._queues]
         at = [HEAD if head else self._at.get(key, HEAD) for key in keys]
         return Scan(
-            [queue for queue, _ in keys], [rank for _, rank in keys], [a for a, _ in at], [i for _, i in at], overlap, idle
+            [queue for queue, _ in keys],
+            [rank for _, rank in keys],
+            [a for a, _ in at],
+            [i for _, i in at],
+            overlap,
+            idle,
         )
 
     def advance(self, scan: Scan, step: Step) -> None:

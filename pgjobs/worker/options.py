@@ -52,7 +52,10 @@ class WorkerOptions:
         on_lease_lost: OnLeaseLost = "stop",
         name: str | None = None,
     ) -> WorkerOptions:
-        """Fill in what depends on the tasks, and check. Durations are seconds or timedeltas. Raises ConfigurationError."""
+        """Fill in what depends on the tasks, and check. Durations are seconds or timedeltas.
+
+        Raises ConfigurationError.
+        """
         if isinstance(queues, str):
             raise ConfigurationError(f'queues is a list of names: queues=["{queues}"].')
         if queues is None:

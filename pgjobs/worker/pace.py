@@ -60,7 +60,7 @@ class Pace:
         return None if self._want_idle == self.idle else self._want_idle
 
     def claimed(self, step: Step, limit: int, scan_idle: bool | None, head: bool, began: float, now: float) -> None:
-        """Plan on from a claim: what it asked (limit, idle change, from the head), when it began, and what came back."""
+        """Plan on from a claim: what it asked (limit, idle change, from the head), when it began, what came back."""
         if head:
             took = now - began
             self._sweep_at = now + max(SWEEP_EVERY, took / SWEEP_SHARE) * random.uniform(0.9, 1.1)

@@ -12,7 +12,7 @@ from pgjobs.context import JobContext
 from pgjobs.job import Claimed
 from pgjobs.outcome import Failed, Outcome, Release, Snoozed, from_exception
 from pgjobs.payload import decode
-from pgjobs.task import Task
+from pgjobs.task import ExecutorName, Task
 from pgjobs.worker.executors import Executor
 from pgjobs.worker.settler import max_attempts
 
@@ -25,7 +25,7 @@ UNKNOWN_MOST = 3600.0
 class Runner:
     """Finds the task of a job, hands it to its executor, and makes an outcome of whatever comes back."""
 
-    def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[str, Executor]) -> None:
+    def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[ExecutorName, Executor]) -> None:
         self._tasks = tasks
         self._executors = executors
 

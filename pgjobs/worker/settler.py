@@ -82,7 +82,8 @@ def _other(entry: Entry) -> dict[str, Any]:
     fields: dict[str, Any] = {"id": entry.lease.id, "run": entry.lease.run}
     match entry.outcome:
         case Failed(error, message, traceback, delay, final):
-            fields |= {"outcome": "fail" if final else "retry", "error": error, "message": message, "traceback": traceback}
+            fields["outcome"] = "fail" if final else "retry"
+            fields |= {"error": error, "message": message, "traceback": traceback}
             if not final:
                 fields["max_attempts"] = max_attempts(entry.job, entry.task)
                 fields["delay"] = (delay if delay is not None else _backoff(entry)).total_seconds()

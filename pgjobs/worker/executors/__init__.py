@@ -19,7 +19,9 @@ from pgjobs.task import Task
 class Executor(Protocol):
     """Runs handlers. `run` returns an outcome or raises what the handler raised; cancelling it cuts the run short."""
 
-    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome: ...
+    async def run(
+        self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext
+    ) -> Outcome: ...
 
     async def close(self) -> None:
         """Let go of everything; nothing runs any more, or is abandoned."""

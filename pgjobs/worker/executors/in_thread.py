@@ -10,6 +10,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -44,10 +45,8 @@ class ThreadExecutor:
 
         def work() -> None:
             outcome = inherited.run(_call, task, arguments, context)
-            try:
+            with suppress(RuntimeError):  # the loop is gone: this run was abandoned, it is no longer ours to settle
                 loop.call_soon_threadsafe(settle, outcome)
-            except RuntimeError:
-                pass  # the loop is gone: this run was abandoned, and its lease is no longer ours to settle
 
         if self._idle:
             self._idle -= 1
@@ -72,7 +71,6 @@ class ThreadExecutor:
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
             work()
-
 
 
 def _call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Outcome:
