@@ -36,9 +36,9 @@ class Reader:
                 "EngineConfig.onnxruntime.intra_op_num_threads": threads,
                 "EngineConfig.onnxruntime.inter_op_num_threads": 1,
                 # Lines are found in a copy of at most this height (and read in the page itself): that is enough for
-                # letters, costs a third of what the whole page would, and bounds the cost of a page of any size.
+                # letters, costs a quarter of what the whole page would, and bounds the cost of a page of any size.
                 "Det.limit_type": "max",
-                "Det.limit_side_len": 736,
+                "Det.limit_side_len": 640,
                 # Line by line and as short as it is: in a batch on few cores one pays for padding to the longest.
                 "Rec.rec_batch_num": 1,
                 "Rec.rec_img_shape": [3, 48, 64],

@@ -168,8 +168,10 @@ class Worker:
             self._start(job)
         if claims:
             self._ready.set()
-            # Only a look from the head proves that there is nothing left.
-            self._drained = self.options.drain and sweep and not jobs and not self._running and not self._outbox
+            if self.options.drain and not jobs and not self._running and not self._outbox:
+                # Only a look from the head proves that there is nothing left.
+                self._drained = sweep
+                self._claimer.pace.sweep_now(time.monotonic())
         self._keeper.report = self._report()
 
     async def _wait(self, grace_ends: float | None) -> None:

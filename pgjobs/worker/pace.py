@@ -55,6 +55,10 @@ class Pace:
         """Whether the next claim should look from the head."""
         return now >= self._sweep_at
 
+    def sweep_now(self, now: float) -> None:
+        """Look from the head with the next claim, and that at once: somebody wants to know whether all is done."""
+        self._sweep_at = self.claim_at = now
+
     def idle_change(self) -> bool | None:
         """Return what the next claim does with the idle locks: take (True), let go (False), leave (None)."""
         return None if self._want_idle == self.idle else self._want_idle
