@@ -5,6 +5,7 @@ drawn. Page number n is the same for every count, and every seed gives its own l
 """
 
 import io
+import unicodedata
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -161,8 +162,9 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, *, spaced: bool) 
     lines = [""]
     for piece in text.split() if spaced else text:
         longer = f"{lines[-1]}{joint}{piece}" if lines[-1] else piece
-        # A line of Chinese never begins with a comma or a full stop: it hangs over the margin instead.
-        if not lines[-1] or piece in "，。、！？" or font.getlength(longer) <= width:
+        # No line of Chinese begins with a comma or a full stop: it hangs over the margin instead.
+        hangs = not spaced and unicodedata.category(piece) == "Po"
+        if not lines[-1] or hangs or font.getlength(longer) <= width:
             lines[-1] = longer
         else:
             lines.append(piece)

@@ -9,11 +9,12 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from statistics import fmean, median
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from rapidfuzz.distance import Levenshtein
 
 
@@ -50,7 +51,7 @@ class Reader:
         self._engine(blank, use_det=True)
 
     def read(self, png: bytes) -> "Reading":
-        """The text of a page image (PNG or whatever else Pillow opens); a blank page reads as no text at all.
+        """The text of a page image (PNG, or JPEG as well); a blank page reads as no text at all.
 
         Raises `UnreadableImage` if the bytes are not a whole image.
         """
@@ -58,8 +59,8 @@ class Reader:
         if not found.txts:
             return Reading("", 0.0, ())
         pieces = [
-            _Piece(text, float(confidence), corners)
-            for text, confidence, corners in zip(found.txts, found.scores, found.boxes.tolist(), strict=True)
+            _Piece(text, float(confidence), tuple((x, y) for x, y in box))
+            for text, confidence, box in zip(found.txts, found.scores, found.boxes.tolist(), strict=True)
         ]
         lines = tuple(Line(" ".join(p.text for p in row), _confidence(row)) for row in _rows(pieces))
         return Reading("\n".join(line.text for line in lines), _confidence(lines), lines)
@@ -99,60 +100,67 @@ def accuracy(truth: str, read: str) -> float:
 
 def _decode(png: bytes) -> Image.Image:
     try:
-        with Image.open(io.BytesIO(png)) as image:
+        with Image.open(io.BytesIO(png), formats=("PNG", "JPEG")) as image:
             return image.convert("RGB")
-    # Pillow lets every decoder speak for itself: these are what damaged files have been seen to raise.
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        # Pillow's own message names a memory address: no two failures would look alike.
+        raise UnreadableImage(f"neither a PNG nor a JPEG image ({len(png)} bytes)") from error
+    except _DAMAGE as error:
         raise UnreadableImage(f"not a whole image ({len(png)} bytes): {error}") from error
+
+
+# Each decoder of Pillow speaks for itself: this is what damaged files make them raise.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A piece of text and where the engine found it; a line of the page may come in several."""
+    """A piece of text where the engine found it; a line of the page may come in several."""
 
     text: str
     confidence: float
-    corners: Sequence[Sequence[float]]
-    """Clockwise from the upper left, each as (x, y)."""
+    corners: tuple[tuple[float, float], ...]
+    """Clockwise from the upper left."""
 
     @property
     def width(self) -> float:
-        (left, *_), (right, *_) = self.corners[:2]
-        return right - left
+        return self.corners[1][0] - self.corners[0][0]
+
+    @property
+    def height(self) -> float:
+        return self.corners[3][1] - self.corners[0][1]
+
+    @property
+    def middle(self) -> float:
+        return fmean(y for _, y in self.corners)
 
     @property
     def slope(self) -> float:
         (x1, y1), (x2, y2) = self.corners[:2]
         return math.atan2(y2 - y1, x2 - x1)
 
-    def place(self, tilt: float) -> tuple[float, float, float]:
-        """Its left, middle and height on the page, had the page not been tilted."""
-        upright = [
-            (x * math.cos(tilt) + y * math.sin(tilt), y * math.cos(tilt) - x * math.sin(tilt)) for x, y in self.corners
-        ]
-        ups = [y for _, y in upright]
-        return min(x for x, _ in upright), fmean(ups), (ups[2] + ups[3] - ups[0] - ups[1]) / 2
+    def turned(self, angle: float) -> "_Piece":
+        cos, sin = math.cos(angle), math.sin(angle)
+        return replace(self, corners=tuple((x * cos - y * sin, x * sin + y * cos) for x, y in self.corners))
 
 
 def _rows(pieces: Sequence[_Piece]) -> list[list[_Piece]]:
     """The pieces line by line from the top, each line from the left.
 
-    The tilt of the page comes off first: over the width of a letter three degrees are more than one line.
+    The page is set straight first: at three degrees a line's end is a whole line away from its beginning.
     """
     widest = max(piece.width for piece in pieces)
     tilt = median(piece.slope for piece in pieces if piece.width >= widest / 2)
-    rows: list[list[tuple[float, _Piece]]] = []
-    last_middle = last_height = 0.0
-    for piece in sorted(pieces, key=lambda piece: piece.place(tilt)[1]):
-        left, middle, height = piece.place(tilt)
-        if rows and middle - last_middle < min(height, last_height) / 2:
-            rows[-1].append((left, piece))
+    straight = sorted((piece.turned(-tilt) for piece in pieces), key=lambda piece: piece.middle)
+    rows = [[straight[0]]]
+    for above, piece in pairwise(straight):
+        if piece.middle - above.middle < min(piece.height, above.height) / 2:
+            rows[-1].append(piece)
         else:
-            rows.append([(left, piece)])
-        last_middle, last_height = middle, height
-    return [[piece for _, piece in sorted(row, key=lambda entry: entry[0])] for row in rows]
+            rows.append([piece])
+    return [sorted(row, key=lambda piece: piece.corners[0][0]) for row in rows]
 
 
-def _confidence(pieces: Iterable[_Piece | Line]) -> float:
-    weighted = [(piece.confidence * len(piece.text), len(piece.text)) for piece in pieces]
+def _confidence(texts: Iterable[_Piece | Line]) -> float:
+    weighted = [(text.confidence * len(text.text), len(text.text)) for text in texts]
     return sum(score for score, _ in weighted) / sum(length for _, length in weighted)

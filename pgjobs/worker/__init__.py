@@ -100,22 +100,31 @@ class Worker:
     async def run(self) -> None:
         """Work. Raises ConnectionFailed or a SchemaError when it cannot start; later troubles are waited out."""
         self._loop = asyncio.get_running_loop()
+        try:
+            with connecting():
+                await self._connect()
+            await self._check_schema()
+            await self._serve()
+        finally:
+            if self._connection is not None:
+                await self._connection.close()
+
+    async def _serve(self) -> None:
         executors: dict[ExecutorName, Executor] = {
             "async": AsyncExecutor(),
             "thread": ThreadExecutor(),
             "process": ProcessExecutor(),
         }
         self._runner = Runner(self._tasks, executors)
-        with connecting():
-            await self._connect()
-        await self._check_schema()
         self._keeper = Keeper(self._dsn, self.options.lease, self._report(), self._lost_from_thread)
         await self._register()
         self._keeper.start()
         listener = Listener(self._dsn, self._heard, self._listening)
         listening = asyncio.create_task(listener.run(), name="pgjobs listener")
-        log.info("worker %d (%s) works on %s, %d jobs at a time", self.id, self.name,
-                 ", ".join(self.options.queues), self.options.concurrency)  # fmt: skip
+        log.info(
+            "worker %d (%s) works on %s, %d jobs at a time",
+            self.id, self.name, ", ".join(self.options.queues), self.options.concurrency,
+        )  # fmt: skip
         try:
             await self._work()
         finally:
@@ -318,11 +327,9 @@ class Worker:
     async def _leave(self) -> None:
         """Say goodbye, so that nobody has to wait for the lease to lapse; what is still held is given back."""
         try:
-            if self._connection is not None and self.id:
-                for _ in range(10):
-                    if not await self._client.resign(self.id):
-                        break
-                await self._connection.close()
+            for _ in range(10):
+                if not await self._client.resign(self.id):
+                    break
         except Exception as error:
             log.warning("could not sign off (%s); the lease will lapse by itself", reason(error))
         log.info("worker %d stopped: %s", self.id, dict(self.stats) or "nothing was settled")

@@ -1,0 +1,54 @@
+"""The database a command is about: which one it is, and one connection to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg
+
+from pgjobs import calls, settings
+from pgjobs.cli.apps import find_app
+from pgjobs.cli.target import Target
+from pgjobs.client import Client
+from pgjobs.connections import PsycopgRunner, connecting, run
+from pgjobs.errors import SchemaTooNew, SchemaTooOld
+from pgjobs.version import SCHEMA_VERSION
+
+
+def dsn_of(target: Target) -> str:
+    """Return the DSN: --dsn, else the app's own, else what the environment or pyproject.toml say.
+
+    The app is asked whenever one is named, so that every command looks at the database that its workers work on.
+    """
+    if target.dsn is not None:
+        return settings.dsn(target.dsn)
+    app = find_app(target)
+    return settings.dsn() if app is None else app.dsn
+
+
+@contextmanager
+def connected(target: Target) -> Iterator[Client]:
+    """Lend a client in autocommit mode. Raises ConnectionFailed, or a SchemaError when the schema does not fit."""
+    dsn = dsn_of(target)
+    with connecting():
+        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10, application_name="pgjobs")
+    with closing(connection):
+        runner = PsycopgRunner(connection)
+        run(runner, calls.session())
+        client = Client(runner)
+        _check_schema(client)
+        yield client
+
+
+def _check_schema(client: Client) -> None:
+    version, serves_from = client.schema_version()
+    if version < SCHEMA_VERSION:
+        raise SchemaTooOld(
+            f"The pgjobs schema is at version {version} and this pgjobs needs {SCHEMA_VERSION}: run `pgjobs migrate`."
+        )
+    if serves_from > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"The pgjobs schema serves pgjobs from version {serves_from} on and this one is {SCHEMA_VERSION}:"
+            " install a newer pgjobs."
+        )

@@ -1,0 +1,111 @@
+"""`pgjobs enqueue`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from pgjobs.cli.apps import find_app
+from pgjobs.cli.database import connected
+from pgjobs.cli.durations import DURATION
+from pgjobs.cli.records import echo_json
+from pgjobs.cli.target import Command, Target, pass_target
+from pgjobs.errors import InvalidPayload
+from pgjobs.job import Priority, Spec
+from pgjobs.payload import encode_payload
+
+
+class PriorityType(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
+    """A parameter that is a Priority, by name or number."""
+
+    name = "priority"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Priority:
+        """Return the priority; a value that is none is wrong usage."""
+        for priority in Priority:
+            if str(value).strip().lower() in (priority.name.lower(), str(int(priority))):
+                return priority
+        names = ", ".join(f"{priority.name.lower()} ({int(priority)})" for priority in Priority)
+        self.fail(f"{value!r} is not one of {names}.", param, ctx)
+
+
+@click.command(cls=Command)
+@click.argument("task")
+@click.option(
+    "--payload", metavar="JSON", default="{}", help="The arguments by name; - reads them from standard input."
+)
+@click.option("--queue", metavar="QUEUE", help="Default: the task's, or 'default' without an app.")
+@click.option("--priority", type=PriorityType(), help="critical, high, normal, low, bulk, or -2 to 2.")
+@click.option("--delay", type=DURATION, help="Run it this much later.")
+@click.option("--max-attempts", type=click.IntRange(1, 32_767), help="Default: as the task says.")
+@click.option("--timeout", type=DURATION, help="How long one run may take. Default: as the task says.")
+@click.option("--json", "as_json", is_flag=True, help='Print {"id": ...}.')
+@pass_target
+def enqueue(
+    target: Target,
+    task: str,
+    payload: str,
+    queue: str | None,
+    priority: Priority | None,
+    delay: timedelta | None,
+    max_attempts: int | None,
+    timeout: timedelta | None,
+    as_json: bool,
+) -> None:
+    """Put a job of TASK into its queue and print its id.
+
+    With an app the payload is checked against the task's function, and queue and priority are the task's. Without one
+    any name is taken as it is.
+
+    \b
+    Examples:
+      pgjobs enqueue read_letter --payload '{"letter_id": 7}'
+      pgjobs enqueue send_report --queue mail --priority high --delay 5m
+    """
+    arguments = _read(sys.stdin.read() if payload == "-" else payload)
+    app = find_app(target)
+    if app is not None:
+        known = app[task]
+        known.check(arguments)
+        queue = known.options_.queue if queue is None else queue
+        priority = known.options_.priority if priority is None else priority
+    spec = Spec(
+        task=task,
+        payload=encode_payload(arguments, task=task),
+        queue="default" if queue is None else queue,
+        priority=Priority.NORMAL if priority is None else priority,
+        delay=delay,
+        max_attempts=max_attempts,
+        timeout=timeout,
+    )
+    with connected(target) as client:
+        id = client.enqueue(spec)
+    if as_json:
+        echo_json({"id": id})
+    else:
+        click.echo(id)
+
+
+def _read(text: str) -> dict[str, Any]:
+    """Return the arguments in a JSON text. Raises InvalidPayload."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    try:
+        arguments = json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise InvalidPayload("The payload is nested too deeply.") from None
+    except ValueError as error:
+        raise InvalidPayload(
+            f"The payload is not JSON: {error}. Give the arguments by name, like --payload '{{\"letter_id\": 7}}'."
+        ) from None
+    if not isinstance(arguments, dict):
+        raise InvalidPayload(
+            "The payload must be a JSON object with the arguments by name, like --payload '{\"letter_id\": 7}'."
+        )
+    return arguments

@@ -1,0 +1,107 @@
+"""Tables and times for people."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import click
+
+GAP = "  "
+
+
+class Cell(NamedTuple):
+    """A text with a colour, as click names them; shown on terminals only."""
+
+    text: str
+    colour: str | None = None
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[Cell | str | int]], width: int | None = None) -> str:
+    """Return rows under headers. Columns are as wide as their content; numbers stand on the right.
+
+    Arguments: width, the most a line may take; the last column is cut to it. None: nothing is cut.
+    """
+    cells = [[_cell(value) for value in row] for row in rows]
+    right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(headers))]
+    widths = [
+        max(display_width(text) for text in (header, *(row[i].text for row in cells)))
+        for i, header in enumerate(headers)
+    ]
+    if width is not None:
+        widths[-1] = max(len(headers[-1]), min(widths[-1], width - sum(widths[:-1]) - len(GAP) * (len(headers) - 1)))
+
+    def line(row: Sequence[Cell], bold: bool = False) -> str:
+        parts = []
+        for cell, column, is_right in zip(row, widths, right, strict=True):
+            text = cut(cell.text, column)
+            padding = " " * (column - display_width(text))
+            styled = click.style(text, fg=cell.colour, bold=bold or None) if cell.colour or bold else text
+            parts.append(padding + styled if is_right else styled + padding)
+        return GAP.join(parts).rstrip()
+
+    return "\n".join([line([Cell(header) for header in headers], bold=True), *map(line, cells)])
+
+
+def _cell(value: Cell | str | int) -> Cell:
+    if isinstance(value, int):
+        return Cell(f"{value:,}")
+    cell = value if isinstance(value, Cell) else Cell(value)
+    return cell._replace(text=one_line(cell.text))
+
+
+def one_line(text: str) -> str:
+    """Return the text as one line that cannot move the cursor or change the terminal's colours."""
+    return printable(" ".join(text.split()))
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters, but for line feeds and tabs, written as escapes."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
+
+
+def display_width(text: str) -> int:
+    """Return how many columns of a terminal the text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def cut(text: str, width: int) -> str:
+    """Return the text in at most this many columns, with an ellipsis where it was cut."""
+    if display_width(text) <= width:
+        return text
+    while display_width(text) > max(width - 1, 0):
+        text = text[:-1]
+    return text + "…"
+
+
+_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def span(duration: timedelta) -> str:
+    """Return a duration as people say it: 450ms, 4.2s, 42s, 3m 12s, 1h 5m, 2d 3h."""
+    seconds = duration.total_seconds()
+    if seconds < 0:
+        return "-" + span(-duration)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 10:
+        return f"{int(seconds * 10) / 10:g}s"
+    for (unit, size), (smaller, part) in zip(_UNITS, _UNITS[1:], strict=False):
+        if seconds >= size:
+            rest = int(seconds % size // part)
+            return f"{int(seconds // size)}{unit}" + (f" {rest}{smaller}" if rest else "")
+    return f"{int(seconds)}s"
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """Return when it is, or was, in one unit: 3m ago, in 5s, now."""
+    seconds = (moment - now).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    unit, size = next((unit, size) for unit, size in _UNITS if abs(seconds) >= size)
+    number = f"{int(abs(seconds) // size)}{unit}"
+    return f"in {number}" if seconds > 0 else f"{number} ago"

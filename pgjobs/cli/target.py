@@ -1,0 +1,59 @@
+"""What a command is about: which app, which database. Told by --app and --dsn, before or after the command's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+
+@dataclass
+class Target:
+    """What the command line said; `apps` and `database` make an app and a connection of it."""
+
+    dsn: str | None = None
+    app: str | None = None
+    debug: bool = False
+
+
+pass_target = click.make_pass_decorator(Target, ensure=True)
+
+
+class Command(click.Command):
+    """A command that also takes the options of the main group: people write them before its name and after it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params.extend(target_options())
+
+
+def target_options() -> list[click.Parameter]:
+    """Return --dsn, --app and --debug; each is kept in the Target of the call."""
+    return [
+        click.Option(
+            ["--dsn"],
+            expose_value=False,
+            callback=_keep,
+            help="The database, as a URL or libpq connection string. Default: the app's own, PGJOBS_DSN,"
+            " DATABASE_URL, or what pyproject.toml says.",
+        ),
+        click.Option(
+            ["--app"],
+            expose_value=False,
+            callback=_keep,
+            metavar="MODULE:NAME",
+            help="The app with the tasks. Default: PGJOBS_APP, or what pyproject.toml says.",
+        ),
+        click.Option(
+            ["--debug"], is_flag=True, expose_value=False, callback=_keep, help="Show the traceback of an error."
+        ),
+    ]
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: str | bool | None) -> None:
+    if value == "":  # a variable of the shell that is not set: better asked than another database taken
+        raise click.BadParameter("is empty.", ctx, param)
+    if value:  # absent after the command's name, it may have been given before it
+        assert param.name is not None
+        setattr(ctx.ensure_object(Target), param.name, value)

@@ -1,0 +1,23 @@
+"""What the worker's tests share: run one to its end, and tasks whose handlers tell the test what happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import pgjobs
+
+
+@pytest.fixture
+def drain(app: pgjobs.App) -> Callable[..., pgjobs.Worker]:
+    """Run a worker on all queues of the app until nothing runnable is left, and return it."""
+
+    def drain(queues: list[str] | None = None, **options: Any) -> pgjobs.Worker:
+        worker = app.make_worker(queues, drain=True, **options)
+        asyncio.run(asyncio.wait_for(worker.run(), 60))
+        return worker
+
+    return drain
