@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pgjobs import calls
 from pgjobs import listener as module
 from pgjobs.listener import Listener
 from tests.conftest import Connection
@@ -61,13 +62,13 @@ def test_after_a_long_silence_it_proves_that_it_hears(
 ) -> None:
     monkeypatch.setattr(module, "PROVE_EVERY", 0.02)
     echoes = asyncio.Queue[str]()
-    notify = module.calls.notify
+    notify = calls.notify
 
     def spy(channel: str, payload: str) -> Any:
         echoes.put_nowait(channel)
         return notify(channel, payload)
 
-    monkeypatch.setattr(module.calls, "notify", spy)
+    monkeypatch.setattr(calls, "notify", spy)
 
     async def main() -> None:
         async with Ears(dsn) as ears:
@@ -84,13 +85,13 @@ def test_a_connection_on_which_nothing_is_heard_is_given_up(
     """What a pooler in transaction mode does: LISTEN succeeds, and is forgotten."""
     monkeypatch.setattr(module, "PROVE_EVERY", 0.02)
     monkeypatch.setattr(module, "PROVE_WITHIN", 0.2)
-    listen = module.calls.listen
+    listen = calls.listen
     forgets = True
 
     def forgetful(channel: str) -> Any:
-        return listen(channel) if not forgets else module.calls.Call("select 1", (), lambda rows: None)
+        return listen(channel) if not forgets else calls.Call("select 1", (), lambda rows: None)
 
-    monkeypatch.setattr(module.calls, "listen", forgetful)
+    monkeypatch.setattr(calls, "listen", forgetful)
 
     async def main() -> None:
         nonlocal forgets

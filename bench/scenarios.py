@@ -1,0 +1,207 @@
+"""The scenarios. Each takes the DSN of a migrated database and returns its figures."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from bench import load
+
+Figures = dict[str, Any]
+
+
+def drain(dsn: str, jobs: int = 100_000, workers: int = 1, concurrency: int = 500, keep: bool = True) -> Figures:
+    """How many no-op jobs of 200 bytes a second go through, and that each runs exactly once."""
+    load.fresh(dsn)
+    filled = load.fill(jobs, load.noop if keep else load.noop_forgotten)
+    began = time.monotonic()
+    with load.workers(workers, "--drain", "--concurrency", str(concurrency)) as processes:
+        said = [json.loads(process.communicate(timeout=600)[0]) for process in processes]
+    # Start-up of the interpreter is not part of it: the slowest worker's own time is.
+    took = max(word["seconds"] for word in said)
+    figures = {
+        "jobs": jobs,
+        "workers": workers,
+        "jobs/s": round(jobs / took),
+        "enqueued/s": round(filled),
+        "worker cpu us/job": round(sum(word["cpu"] for word in said) / jobs * 1e6, 1),
+        "executed": sum(word["executed"] for word in said),
+        "wall with start-up s": round(time.monotonic() - began, 2),
+        **outcome(dsn),
+    }
+    assert figures["executed"] == jobs, figures
+    assert figures["live"] == figures["dead"] == figures["violations"] == 0, figures
+    if keep:
+        assert (figures["completed"], figures["most runs"]) == (jobs, 1), figures
+    return figures
+
+
+def kills(dsn: str, jobs: int = 100_000, kills: int = 6, lease: float = 2.0) -> Figures:
+    """Two workers side by side, one killed now and then and replaced: every job completes, none is lost."""
+    load.fresh(dsn)
+    load.fill(jobs)
+    arguments = ("--concurrency", "100", "--lease", str(lease))
+    killed = 0
+    with load.workers(2, *arguments) as processes, psycopg.connect(dsn, autocommit=True) as db:
+        while (done := count(db, "pgjobs.job_history")) < jobs:
+            if killed < kills and done >= jobs * (killed + 1) / (kills + 2):
+                victim = processes[killed % 2]
+                victim.send_signal(signal.SIGKILL)
+                victim.wait()
+                processes[killed % 2] = load.start(*arguments)
+                killed += 1
+            time.sleep(0.02)  # between two looks at the count
+    figures = {"jobs": jobs, "kills": killed, **outcome(dsn)}
+    assert killed == kills, figures
+    assert (figures["completed"], figures["live"], figures["dead"], figures["violations"]) == (jobs, 0, 0, 0), figures
+    return figures
+
+
+def latency(dsn: str, jobs: int = 500, rate: float = 20.0) -> Figures:
+    """From the return of an enqueue's commit to the start of its handler, on an otherwise idle queue."""
+    load.fresh(dsn)
+    with load.workers(1, "--concurrency", "10"), psycopg.connect(dsn, autocommit=True) as db:
+        wait_until(lambda: count(db, "pgjobs.workers") == 1)
+        time.sleep(1)  # let it come to rest: idle is what is measured
+        ids = []
+        for _ in range(jobs):
+            # Committed when the statement returns; what is measured begins before it was sent, so nothing is flattered.
+            ids.append(load.stamp.options(tx=db).enqueue(sent=time.monotonic()))
+            time.sleep(random.expovariate(rate))
+        wait_until(lambda: count(db, "pgjobs.job_history") == jobs)
+        waits = sorted(
+            1000 * (result["started"] - result["sent"]) for (result,) in db.execute("select result from pgjobs.job_history")
+        )
+    return {"jobs": jobs, "rate/s": rate, **percentiles(waits, "ms send to start"), **outcome(dsn)}
+
+
+def held(dsn: str, jobs: int = 200_000, rate: float = 4_000, slowest: float = 2.0) -> Figures:
+    """A held snapshot, half of the enqueuing transactions up to 2 s long: how fast and how soon, at first and at last."""
+    load.fresh(dsn)
+    rounds = []
+    with psycopg.connect(dsn) as holder:
+        holder.execute("set transaction isolation level repeatable read")
+        holder.execute("select count(*) from pgjobs.jobs")
+        began = drain_alone(dsn)
+        with load.workers(1, "--concurrency", "500"), psycopg.connect(dsn, autocommit=True) as db:
+            wait_until(lambda: count(db, "pgjobs.workers") == 1)
+            done = 0
+            while done < jobs:
+                some = min(20_000, jobs - done)
+                started = time.monotonic()
+                enqueue_with_transactions(dsn, some, rate, slowest)
+                done += some
+                wait_until(lambda: count(db, "pgjobs.job_history") >= done + 10_000)
+                rounds.append(round(some / (time.monotonic() - started)))
+            waits = late_waits(db)
+        ended = drain_alone(dsn)
+    figures = {
+        "jobs": jobs,
+        "drain/s before": began,
+        "drain/s after": ended,
+        "rounds jobs/s": rounds,
+        **percentiles(waits, "s commit to claim"),
+        **outcome(dsn),
+    }
+    assert figures["violations"] == 0, figures
+    return figures
+
+
+def drain_alone(dsn: str, jobs: int = 10_000) -> int:
+    """Fill and drain with one worker; jobs a second."""
+    load.fill(jobs)
+    with load.workers(1, "--drain", "--concurrency", "500") as [process]:
+        said = json.loads(process.communicate(timeout=300)[0])
+    return round(said["executed"] / said["seconds"])
+
+
+def enqueue_with_transactions(dsn: str, jobs: int, rate: float, slowest: float, clients: int = 32) -> None:
+    """Enqueue at about this rate: half at once, half in transactions of 0 to `slowest` s that enqueue first of all.
+
+    A job's metadata is the time at which its transaction was about to commit.
+    """
+    per_client = jobs // clients
+    text = load.PAYLOAD["text"]
+
+    def client(seed: int) -> None:
+        rng = random.Random(seed)
+        with psycopg.connect(dsn) as connection:
+            left = per_client
+            while left > 0:
+                slow = rng.random() < 0.5
+                pause = rng.uniform(0, slowest) if slow else 0.0
+                # A slow transaction holds its client up: it brings more jobs, so that half of all jobs come late.
+                some = min(left, max(1, round(rate / clients * slowest / 2)) if slow else 50)
+                with connection.transaction():
+                    ids = load.app.enqueue_many((load.noop.spec(text) for _ in range(some)), tx=connection)
+                    time.sleep(pause)
+                    connection.execute(
+                        "insert into bench_commits select i, clock_timestamp() from unnest(%s::bigint[]) i", (list(map(int, ids)),)
+                    )
+                left -= some
+                if not slow:
+                    time.sleep(some * clients / rate)
+
+    with psycopg.connect(dsn, autocommit=True) as db:
+        db.execute("create unlogged table if not exists bench_commits (id bigint, at timestamptz)")
+    threads = [threading.Thread(target=client, args=(random.random(),)) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def late_waits(db: psycopg.Connection[Any]) -> list[float]:
+    """Seconds from commit to claim, of every job whose commit is known."""
+    rows = db.execute(
+        "select extract(epoch from h.claimed_at - c.at)::float from pgjobs.job_history h join bench_commits c using (id)"
+    )
+    return sorted(wait for (wait,) in rows)
+
+
+def outcome(dsn: str) -> Figures:
+    """What the tables say at the end."""
+    with psycopg.connect(dsn, autocommit=True) as db:
+        [(completed, runs, most)] = db.execute(
+            "select count(*), coalesce(sum(run), 0), coalesce(max(run), 0) from pgjobs.job_history where status = 'completed'"
+        ).fetchall()
+        return {
+            "completed": completed,
+            "runs": runs,
+            "most runs": most,
+            "live": count(db, "pgjobs.jobs"),
+            "dead": count(db, "pgjobs.dead_letters"),
+            "violations": count(db, "pgjobs.violations"),
+        }
+
+
+def count(db: psycopg.Connection[Any], table: str) -> int:
+    """Count the rows of a table."""
+    [(rows,)] = db.execute(f"select count(*) from {table}").fetchall()  # type: ignore[arg-type]
+    return int(rows)
+
+
+def percentiles(values: list[float], what: str) -> Figures:
+    """Median, 95th, 99th and worst of sorted values."""
+    cuts = statistics.quantiles(values, n=100, method="inclusive")
+    return {what: {"p50": round(cuts[49], 3), "p95": round(cuts[94], 3), "p99": round(cuts[98], 3), "max": round(values[-1], 3)}}
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:
+    """Look until it is so."""
+    ends = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > ends:
+            raise TimeoutError("it did not come to be in time")
+        time.sleep(0.02)
+
+
+SCENARIOS: dict[str, Callable[..., Figures]] = {"drain": drain, "kills": kills, "latency": latency, "held": held}
