@@ -45,7 +45,9 @@ async def stamp(sent: float) -> dict[str, float]:
 def fresh(dsn: str) -> None:
     """Empty all tables."""
     with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute("truncate pgjobs.jobs, pgjobs.job_history, pgjobs.attempts, pgjobs.dead_letters, pgjobs.workers")
+        connection.execute(
+            "truncate pgjobs.jobs, pgjobs.job_history, pgjobs.attempts, pgjobs.dead_letters, pgjobs.workers"
+        )
         connection.execute("vacuum analyze pgjobs.jobs")
         connection.execute("checkpoint")
 

@@ -78,7 +78,8 @@ def latency(dsn: str, jobs: int = 500, rate: float = 20.0) -> Figures:
             time.sleep(random.expovariate(rate))
         wait_until(lambda: count(db, "pgjobs.job_history") == jobs)
         waits = sorted(
-            1000 * (result["started"] - result["sent"]) for (result,) in db.execute("select result from pgjobs.job_history")
+            1000 * (result["started"] - result["sent"])
+            for (result,) in db.execute("select result from pgjobs.job_history")
         )
     return {"jobs": jobs, "rate/s": rate, **percentiles(waits, "ms send to start"), **outcome(dsn)}
 
@@ -144,7 +145,8 @@ def enqueue_with_transactions(dsn: str, jobs: int, rate: float, slowest: float, 
                     ids = load.app.enqueue_many((load.noop.spec(text) for _ in range(some)), tx=connection)
                     time.sleep(pause)
                     connection.execute(
-                        "insert into bench_commits select i, clock_timestamp() from unnest(%s::bigint[]) i", (list(map(int, ids)),)
+                        "insert into bench_commits select i, clock_timestamp() from unnest(%s::bigint[]) i",
+                        (list(map(int, ids)),),
                     )
                 left -= some
                 if not slow:
@@ -192,7 +194,14 @@ def count(db: psycopg.Connection[Any], table: str) -> int:
 def percentiles(values: list[float], what: str) -> Figures:
     """Median, 95th, 99th and worst of sorted values."""
     cuts = statistics.quantiles(values, n=100, method="inclusive")
-    return {what: {"p50": round(cuts[49], 3), "p95": round(cuts[94], 3), "p99": round(cuts[98], 3), "max": round(values[-1], 3)}}
+    return {
+        what: {
+            "p50": round(cuts[49], 3),
+            "p95": round(cuts[94], 3),
+            "p99": round(cuts[98], 3),
+            "max": round(values[-1], 3),
+        }
+    }
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:

@@ -6,7 +6,7 @@ drawn. Page number n is the same for every count, and every seed gives its own l
 
 import io
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -25,12 +25,12 @@ class Page:
     language: str
     text: str | None
     """The true text, line by line; None if nobody knows it."""
-    png: bytes
+    png: bytes = field(repr=False)
     clean: bool
     """Nothing disturbs this image: it is to be read right. A noisy, blurred, faded or broken one is not clean."""
     corrupt: bool = False
     """The bytes are broken on purpose: no picture comes out of ``png``, only out of ``repaired``."""
-    repaired: bytes | None = None
+    repaired: bytes | None = field(default=None, repr=False)
 
 
 def make_pages(count: int = 24, seed: int = 1815) -> list[Page]:
@@ -198,7 +198,7 @@ _CLEAN = (
 _HANDWRITTEN = _Condition("handwritten", clean=False)
 _NOISY = _Condition("noisy", clean=False, noise=32, specks=0.004)
 _BLURRED = _Condition("blurred", clean=False, blur=1.7)
-_FADED = _Condition("faded", clean=False, ink=178, paper=212, noise=7)
+_FADED = _Condition("faded", clean=False, ink=170, paper=212, noise=7)
 _DISTURBED = (_HANDWRITTEN, _NOISY, _FADED, _BLURRED)
 
 

@@ -6,6 +6,7 @@ Importing this module is cheap. The OCR engine (seconds of imports, hundreds of 
 
 import io
 import math
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,9 @@ class Reader:
     """
 
     def __init__(self, threads: int = 1) -> None:
+        # onnxruntime sends telemetry and keeps an identity in the home folder unless told not to before it is loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
         import cv2
         from rapidocr import RapidOCR
 
