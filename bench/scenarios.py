@@ -9,6 +9,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -100,7 +101,7 @@ def held(dsn: str, jobs: int = 200_000, rate: float = 4_000, slowest: float = 2.
                 started = time.monotonic()
                 enqueue_with_transactions(dsn, some, rate, slowest)
                 done += some
-                wait_until(lambda: count(db, "pgjobs.job_history") >= done + 10_000)
+                wait_until(partial(has_rows, db, "pgjobs.job_history", done + 10_000))
                 rounds.append(round(some / (time.monotonic() - started)))
             waits = late_waits(db)
         ended = drain_alone(dsn)
@@ -121,7 +122,7 @@ def drain_alone(dsn: str, jobs: int = 10_000) -> int:
     load.fill(jobs)
     with load.workers(1, "--drain", "--concurrency", "500") as [process]:
         said = json.loads(process.communicate(timeout=300)[0])
-    return round(said["executed"] / said["seconds"])
+    return round(float(said["executed"]) / float(said["seconds"]))
 
 
 def enqueue_with_transactions(dsn: str, jobs: int, rate: float, slowest: float, clients: int = 32) -> None:
@@ -130,9 +131,9 @@ def enqueue_with_transactions(dsn: str, jobs: int, rate: float, slowest: float, 
     A job's metadata is the time at which its transaction was about to commit.
     """
     per_client = jobs // clients
-    text = load.PAYLOAD["text"]
+    text = load.TEXT
 
-    def client(seed: int) -> None:
+    def client(seed: float) -> None:
         rng = random.Random(seed)
         with psycopg.connect(dsn) as connection:
             left = per_client
@@ -187,8 +188,13 @@ def outcome(dsn: str) -> Figures:
 
 def count(db: psycopg.Connection[Any], table: str) -> int:
     """Count the rows of a table."""
-    [(rows,)] = db.execute(f"select count(*) from {table}").fetchall()  # type: ignore[arg-type]
+    [(rows,)] = db.execute(f"select count(*) from {table}").fetchall()
     return int(rows)
+
+
+def has_rows(db: psycopg.Connection[Any], table: str, rows: int) -> bool:
+    """Whether a table has so many rows."""
+    return count(db, table) >= rows
 
 
 def percentiles(values: list[float], what: str) -> Figures:

@@ -14,10 +14,10 @@ from typing import Any
 
 import click
 import psycopg
+
 from letters.pages import Page, make_pages
 from letters.reading import accuracy
 from letters.tasks import read_letter
-
 from pgjobs import schema
 from pgjobs.cli.tables import table
 

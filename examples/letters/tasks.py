@@ -9,9 +9,9 @@ from __future__ import annotations
 from functools import cache
 
 import psycopg
-from letters.reading import Reader
 
 import pgjobs
+from letters.reading import Reader
 
 app = pgjobs.App()
 

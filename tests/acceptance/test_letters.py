@@ -2,23 +2,24 @@
 
 import io
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+import letters
 from letters.pages import Page, make_pages
 from letters.reading import Reader, Reading, UnreadableImage, accuracy
-from PIL import Image
 
 # What the owner asks of a clean page.
 _CLEAN_FLOOR = 0.95
 
-# What the others reach, measured over 200 pages, less a margin for other versions of the engine. A faded or blurred page
-# loses accents first, and now and then a short line.
-_FLOORS = {"handwritten": 0.9, "noisy": 0.93, "faded": 0.8, "blurred": 0.85, "photograph": 0.95}
+# What the others reach (measured over eighty: at worst 0.95, 0.97, 0.91, 0.93 and 0.99), less a margin for other
+# versions of the engine. Fading and blur take the accents first, and now and then a short line.
+_FLOORS = {"handwritten": 0.9, "noisy": 0.93, "faded": 0.85, "blurred": 0.88, "photograph": 0.95}
 
 
 @pytest.fixture(scope="module")
@@ -131,26 +132,37 @@ def test_accuracy_is_the_share_of_true_characters_read_right(truth: str, read: s
     assert accuracy(truth, read) == pytest.approx(share)
 
 
-def test_importing_the_reader_loads_no_engine() -> None:
-    import letters
-
+def test_importing_the_reader_loads_no_engine(tmp_path: Path) -> None:
     code = "import sys, letters, letters.reading; print(sorted({'cv2', 'onnxruntime', 'rapidocr'} & set(sys.modules)))"
-    found = subprocess.run(
+    assert _run(code, home=tmp_path).strip() == "[]"
+
+
+def test_a_reader_needs_no_network_and_leaves_nothing_behind(tmp_path: Path, pages: list[Page]) -> None:
+    """Models come with the package; telemetry, which would leave an identity in the home folder, stays off."""
+    letter, home = tmp_path / "letter.png", tmp_path / "home"
+    letter.write_bytes(pages[0].png)
+    home.mkdir()
+    code = f"""
+import pathlib, socket
+socket.socket.connect = socket.getaddrinfo = None
+from letters.reading import Reader
+print(Reader().read(pathlib.Path({str(letter)!r}).read_bytes()).lines[0].text)
+"""
+    assert _run(code, home=home) == f"{pages[0].text}".splitlines()[0] + "\n"
+    assert [str(path) for path in home.rglob("*")] == []
+
+
+def _run(code: str, home: Path) -> str:
+    """What this code prints in a Python of its own, at home in this folder."""
+    # Under CI onnxruntime is silent by itself, which would prove nothing.
+    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "ORT_DISABLE_TELEMETRY"}}
+    environment |= dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR"), str(home))
+    environment["PYTHONPATH"] = str(Path(letters.__file__).parent.parent)
+    return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": str(Path(letters.__file__).parent.parent)},
-        capture_output=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=True,
-    )
-    assert found.stdout.strip() == "[]"
-
-
-def test_an_engine_is_loaded_and_reads_without_a_network(pages: list[Page], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> socket.socket:
-        raise AssertionError("the reader opened a socket")
-
-    monkeypatch.setattr(socket, "socket", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    page = pages[0]
-    assert page.text is not None
-    assert accuracy(page.text, Reader().read(page.png).text) >= _CLEAN_FLOOR
+    ).stdout
