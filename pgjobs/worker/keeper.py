@@ -86,6 +86,7 @@ class Keeper:
             raise
         else:
             self.good_until = sent + self._lease.total_seconds()
+            self._lost = None
         return 1
 
     def check(self) -> None:
