@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from pgjobs.cli.edge import one_sentence_per_error
+from pgjobs.cli.ending import ending_in_time
 from pgjobs.cli.target import Target, target_options
 from pgjobs.version import __version__
 
@@ -49,6 +50,11 @@ class Main(click.Group):
         for name in _PLACES:
             self.add_command(click.Command(name))
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the program, from its arguments to its end. Tests call `main.main(...)`, which returns to them."""
+        with ending_in_time():
+            return super().__call__(*args, **kwargs)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, imported now."""
         if cmd_name not in _PLACES:
@@ -63,9 +69,10 @@ class Main(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections of commands without importing any."""
+        width = max(map(len, _PLACES))
         for section, commands in COMMANDS.items():
             with formatter.section(section):
-                formatter.write_dl([(name, help) for name, (_, help) in commands.items()])
+                formatter.write_dl([(name.ljust(width), help) for name, (_, help) in commands.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; whatever goes wrong in it ends here, as one sentence."""

@@ -32,11 +32,7 @@ def find_app(target: Target) -> App | None:
     path = settings.app_path(target.app)
     if path is None:
         return None
-    if target.app is not None:
-        named_by = "--app"
-    else:
-        named_by = "PGJOBS_APP" if os.environ.get("PGJOBS_APP") else "pyproject.toml"
-    app = load(path, named_by)
+    app = load(path, "--app" if target.app else "PGJOBS_APP" if os.environ.get("PGJOBS_APP") else "pyproject.toml")
     if target.dsn is not None:
         app._dsn = target.dsn  # --dsn wins over what the code says
     return app
@@ -78,9 +74,9 @@ def _import(name: str, path: str, named_by: str) -> ModuleType:
                 f"There is no module {error.name} for the app {path} ({named_by}): neither installed nor in {folder}."
                 " Call pgjobs where the module can be imported, or give another --app."
             ) from error
-        last = traceback.format_exception_only(error)[-1].strip()
+        text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
         raise ConfigurationError(
-            f"Importing {name} for the app {path} ({named_by}) failed: {last}{_place(error)}."
+            f"Importing {name} for the app {path} ({named_by}) failed: {type(error).__qualname__}: {text}{_place(error)}."
             " Run again with --debug for the traceback."
         ) from error
 

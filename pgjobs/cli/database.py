@@ -12,7 +12,7 @@ from pgjobs.cli.apps import find_app
 from pgjobs.cli.target import Target
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner, connecting, run
-from pgjobs.errors import SchemaTooNew, SchemaTooOld
+from pgjobs.errors import ConfigurationError, SchemaTooNew, SchemaTooOld
 from pgjobs.version import SCHEMA_VERSION
 
 
@@ -23,7 +23,10 @@ def dsn_of(target: Target) -> str:
     """
     if target.dsn is not None:
         return settings.dsn(target.dsn)
-    app = find_app(target)
+    try:
+        app = find_app(target)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error} With --dsn this command does without the app.") from error
     return settings.dsn() if app is None else app.dsn
 
 

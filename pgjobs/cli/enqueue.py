@@ -26,11 +26,12 @@ class PriorityType(click.ParamType):  # type: ignore[type-arg]  # generic from c
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Priority:
         """Return the priority; a value that is none is wrong usage."""
-        for priority in Priority:
-            if str(value).strip().lower() in (priority.name.lower(), str(int(priority))):
-                return priority
-        names = ", ".join(f"{priority.name.lower()} ({int(priority)})" for priority in Priority)
-        self.fail(f"{value!r} is not one of {names}.", param, ctx)
+        by_name = {name: p for p in Priority for name in (p.name.lower(), str(int(p)))}
+        found = by_name.get(str(value).strip().lower())
+        if found is None:
+            names = ", ".join(f"{p.name.lower()} ({int(p)})" for p in Priority)
+            self.fail(f"{value!r} is not one of {names}.", param, ctx)
+        return found
 
 
 @click.command(cls=Command)
@@ -50,7 +51,7 @@ def enqueue(
     task: str,
     payload: str,
     queue: str | None,
-    priority: Priority | None,
+    priority: int | None,
     delay: timedelta | None,
     max_attempts: int | None,
     timeout: timedelta | None,

@@ -22,7 +22,14 @@ ALL = 2**31 - 1
 @click.command(cls=Command)
 @click.option("--queue", metavar="QUEUE", help="Only those of this queue.")
 @click.option("--task", metavar="TASK", help="Only those of this task.")
-@click.option("--id", "ids", type=int, multiple=True, metavar="ID", help="Only this one; may be given several times.")
+@click.option(
+    "--id",
+    "ids",
+    type=click.IntRange(1, 2**63 - 1),
+    multiple=True,
+    metavar="ID",
+    help="Only this one; may be given several times.",
+)
 @click.option("--error", metavar="TEXT", help="Only those with this text in their last error, in any case of letters.")
 @click.option("--since", type=DURATION, help="Only those that died within this time.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import NamedTuple
 
 import click
@@ -13,9 +14,9 @@ GAP = "  "
 
 
 class Cell(NamedTuple):
-    """A text with a colour, as click names them; shown on terminals only."""
+    """A text or number with a colour, as click names them; shown on terminals only."""
 
-    text: str
+    content: str | int
     colour: str | None = None
 
 
@@ -24,32 +25,29 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[Cell | str | int]], wi
 
     Arguments: width, the most a line may take; the last column is cut to it. None: nothing is cut.
     """
-    cells = [[_cell(value) for value in row] for row in rows]
-    right = [bool(rows) and all(isinstance(row[i], int) for row in rows) for i in range(len(headers))]
-    widths = [
-        max(display_width(text) for text in (header, *(row[i].text for row in cells)))
-        for i, header in enumerate(headers)
-    ]
+    cells = [[value if isinstance(value, Cell) else Cell(value) for value in row] for row in rows]
+    texts = [[_text(cell.content) for cell in row] for row in cells]
+    right = [all(isinstance(row[i].content, int) for row in cells) for i in range(len(headers))]
+    widths = [max(map(display_width, column)) for column in zip(headers, *texts, strict=True)]
     if width is not None:
         widths[-1] = max(len(headers[-1]), min(widths[-1], width - sum(widths[:-1]) - len(GAP) * (len(headers) - 1)))
 
-    def line(row: Sequence[Cell], bold: bool = False) -> str:
+    def line(row: Sequence[str], colours: Sequence[str | None], bold: bool = False) -> str:
         parts = []
-        for cell, column, is_right in zip(row, widths, right, strict=True):
-            text = cut(cell.text, column)
-            padding = " " * (column - display_width(text))
-            styled = click.style(text, fg=cell.colour, bold=bold or None) if cell.colour or bold else text
+        for text, colour, column, is_right in zip(row, colours, widths, right, strict=True):
+            shown = cut(text, column)
+            padding = " " * (column - display_width(shown))
+            styled = click.style(shown, fg=colour, bold=bold or None) if shown and (colour or bold) else shown
             parts.append(padding + styled if is_right else styled + padding)
         return GAP.join(parts).rstrip()
 
-    return "\n".join([line([Cell(header) for header in headers], bold=True), *map(line, cells)])
+    lines = [line(headers, [None] * len(headers), bold=True)]
+    lines += [line(text, [cell.colour for cell in row]) for text, row in zip(texts, cells, strict=True)]
+    return "\n".join(lines)
 
 
-def _cell(value: Cell | str | int) -> Cell:
-    if isinstance(value, int):
-        return Cell(f"{value:,}")
-    cell = value if isinstance(value, Cell) else Cell(value)
-    return cell._replace(text=one_line(cell.text))
+def _text(content: str | int) -> str:
+    return f"{content:,}" if isinstance(content, int) else one_line(content)
 
 
 def one_line(text: str) -> str:
@@ -90,7 +88,7 @@ def span(duration: timedelta) -> str:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 10:
         return f"{int(seconds * 10) / 10:g}s"
-    for (unit, size), (smaller, part) in zip(_UNITS, _UNITS[1:], strict=False):
+    for (unit, size), (smaller, part) in pairwise(_UNITS):
         if seconds >= size:
             rest = int(seconds % size // part)
             return f"{int(seconds // size)}{unit}" + (f" {rest}{smaller}" if rest else "")
@@ -103,5 +101,5 @@ def relative(moment: datetime, now: datetime) -> str:
     if abs(seconds) < 1:
         return "now"
     unit, size = next((unit, size) for unit, size in _UNITS if abs(seconds) >= size)
-    number = f"{int(abs(seconds) // size)}{unit}"
+    number = f"{int(abs(seconds) / size + 0.1)}{unit}"  # a delay of 5m is "in 5m" a few seconds later, too
     return f"in {number}" if seconds > 0 else f"{number} ago"

@@ -17,6 +17,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -332,7 +333,7 @@ class Worker:
                     break
         except Exception as error:
             log.warning("could not sign off (%s); the lease will lapse by itself", reason(error))
-        log.info("worker %d stopped: %s", self.id, dict(self.stats) or "nothing was settled")
+        log.info("worker %d has left", self.id)
 
 
 def run_until_stopped(worker: Worker) -> None:
@@ -348,5 +349,7 @@ def run_until_stopped(worker: Worker) -> None:
                 "run_worker needs the main thread; elsewhere use `async with app.worker()`."
             ) from error
         await worker.run()
+        # A handler may have left asyncio.to_thread() at something that never ends; asyncio.run would wait for it for ever.
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
 
     asyncio.run(main())

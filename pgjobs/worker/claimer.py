@@ -111,7 +111,8 @@ class Claimer:
             gone = self.outbox.drop(held - real)
             for entry in gone:
                 self._close(entry.lease)
-            self.stats["fenced"] += len(gone)
+            if gone:
+                self.stats["fenced"] += len(gone)
             self._doubtful = False
         return len(strangers) + len(gone)
 

@@ -5,9 +5,9 @@ create or replace view pgjobs.queue_overview as
                count(*) filter (where j.status = 'ready' and j.available_at <= c.now) as ready,
                count(*) filter (where j.status = 'ready' and j.available_at > c.now) as scheduled,
                count(*) filter (where j.status = 'running') as running,
-               c.now - min(j.available_at) filter (where j.status = 'ready' and j.available_at <= c.now) as waiting_for
+               max(c.now) - min(j.available_at) filter (where j.status = 'ready' and j.available_at <= c.now) as waiting_for
         from pgjobs.jobs j cross join (select pgjobs.now() as now) c
-        group by j.queue, c.now
+        group by j.queue  -- and not by the clock: parallel workers of one query read it at different moments
     ), dead as (
         select d.queue, count(*) as dead from pgjobs.dead_letters d group by d.queue
     )

@@ -1,0 +1,160 @@
+"""`pgjobs worker`, as a program of its own; what it logs is what the tests wait for."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+
+import pytest
+
+import pgjobs
+from tests.cli.conftest import NO_SERVER, Cli, Start, WriteApp, line_with
+
+TASKS = """
+import asyncio, logging, threading
+log = logging.getLogger("shop")
+
+@app.task
+def add(a: int, b: int, job: pgjobs.JobContext) -> int:
+    job.log.info("adding")
+    log.info("line one\\nline two")
+    return a + b
+
+@app.task(max_attempts=1)
+def fall() -> None:
+    raise ValueError("down")
+
+@app.task(queue="long")
+async def wait_for_ever() -> None:
+    log.info("started")
+    await asyncio.Event().wait()
+
+@app.task(queue="long")
+def block_for_ever() -> None:
+    log.info("started")
+    threading.Event().wait()
+
+@app.task(queue="process", executor="process")
+def enqueue_another() -> int:
+    return int(add.enqueue(1, 1))
+"""
+
+
+def test_a_draining_worker_does_what_there_is_and_ends_with_a_summary(
+    here: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    path = write_app(TASKS)
+    done, dead = (app.enqueue_spec(pgjobs.Spec(*job)) for job in (("add", '{"a": 1, "b": 2}'), ("fall",)))
+    later = app.enqueue_spec(pgjobs.Spec("add", queue="other"))
+    process = start("worker", "--queue", "default", "--app", path, "--drain", "--name", "ann", "--concurrency", "3")
+    out, log = process.communicate()
+    assert process.returncode == 0, log
+    assert out.startswith("Worker 1 ended after ")
+    assert out.endswith(": 1 done, 1 failed.\n")
+    assert "(ann) works on default, 3 jobs at a time" in log
+    assert app.job(done).result == 3
+    assert app.job(dead).status is pgjobs.Status.DEAD
+    assert app.job(later).status is pgjobs.Status.READY
+
+
+def test_the_log_has_time_level_message_and_the_job_it_is_about(
+    here: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    id = app.enqueue_spec(pgjobs.Spec("add", '{"a": 1, "b": 2}'))
+    _, log = start("worker", "--app", write_app(TASKS), "--drain").communicate()
+    assert "\x1b" not in log
+    entries = [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} ", "", line) for line in log.splitlines()]
+    assert entries[1:4] == [f"INFO    job {id} (add): adding", "INFO    shop: line one", "    line two"]
+
+
+def test_the_log_as_json_is_one_object_a_line(here: str, start: Start, write_app: WriteApp, app: pgjobs.App) -> None:
+    id = app.enqueue_spec(pgjobs.Spec("add", '{"a": 1, "b": 2}'))
+    _, log = start("worker", "--app", write_app(TASKS), "--drain", "--log-format", "json").communicate()
+    entries = {entry["message"]: entry for entry in map(json.loads, log.splitlines())}
+    adding = entries["adding"]
+    assert (adding["level"], adding["job"], adding["run"], adding["task"]) == ("info", id, 1, "add")
+    assert entries["line one\nline two"]["logger"] == "shop"
+
+
+def test_the_log_is_silent_below_its_level(here: str, start: Start, write_app: WriteApp, app: pgjobs.App) -> None:
+    app.enqueue_spec(pgjobs.Spec("fall"))
+    _, log = start("worker", "--app", write_app(TASKS), "--drain", "--log-level", "error").communicate()
+    assert log == ""
+
+
+def test_an_app_that_configures_logging_itself_has_the_last_word(here: str, start: Start, write_app: WriteApp) -> None:
+    path = write_app(TASKS + "\nlogging.basicConfig(format='MINE %(message)s', level='INFO', force=True)")
+    _, log = start("worker", "--app", path, "--drain").communicate()
+    assert log.startswith("MINE ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_in_order_and_what_runs_is_given_back(
+    here: str, start: Start, write_app: WriteApp, app: pgjobs.App, number: signal.Signals
+) -> None:
+    id = app.enqueue_spec(pgjobs.Spec("wait_for_ever", queue="long"))
+    process = start("worker", "--app", write_app(TASKS), "--grace", "0")
+    line_with(process, "started")
+    process.send_signal(number)
+    out, log = process.communicate()
+    assert process.returncode == 0, log
+    assert out.endswith(": 1 given back.\n")
+    job = app.job(id)
+    assert (job.status, job.attempts) == (pgjobs.Status.READY, 0)
+    with app.client() as client:
+        assert client.worker_overview() == []
+
+
+def test_a_thread_that_never_returns_does_not_keep_the_program_alive(
+    here: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    app.enqueue_spec(pgjobs.Spec("block_for_ever", queue="long"))
+    process = start("worker", "--app", write_app(TASKS), "--grace", "0")
+    line_with(process, "started")
+    process.send_signal(signal.SIGTERM)
+    _, log = process.communicate()
+    assert process.returncode == 0, log
+
+
+def test_a_second_signal_ends_the_grace(here: str, start: Start, write_app: WriteApp, app: pgjobs.App) -> None:
+    app.enqueue_spec(pgjobs.Spec("wait_for_ever", queue="long"))
+    process = start("worker", "--app", write_app(TASKS), "--grace", "1h")
+    line_with(process, "started")
+    process.send_signal(signal.SIGTERM)
+    line_with(process, "stopping")
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_what_a_child_process_enqueues_goes_to_the_database_given_by_option(
+    here: str, start: Start, write_app: WriteApp, app: pgjobs.App, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGJOBS_DSN")
+    first = app.enqueue_spec(pgjobs.Spec("enqueue_another", queue="process"))
+    process = start("worker", "--app", write_app(TASKS), "--dsn", dsn, "--drain")
+    _, log = process.communicate()
+    assert process.returncode == 0, log
+    assert app.job(int(app.job(first).result)).status is pgjobs.Status.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("tasks", "option", "error"),
+    [("", [], "at least one queue"), (TASKS, ["--lease", "100ms"], "A lease must be a second or longer")],
+)
+def test_a_worker_that_makes_no_sense_is_refused_in_a_sentence(
+    cli: Cli, write_app: WriteApp, tasks: str, option: list[str], error: str
+) -> None:
+    result = cli("worker", "--app", write_app(tasks), "--dsn", NO_SERVER, *option)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert error in result.stderr
+
+
+@pytest.mark.parametrize("dsn_of", ["down", "empty"])
+def test_a_worker_that_cannot_start_says_why_in_one_sentence(
+    cli: Cli, write_app: WriteApp, empty: str, dsn_of: str
+) -> None:
+    result = cli("worker", "--app", write_app(TASKS), "--dsn", empty if dsn_of == "empty" else NO_SERVER)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert ("run `pgjobs migrate`" if dsn_of == "empty" else "Connection refused") in result.stderr
