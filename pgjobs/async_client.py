@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pgjobs import calls
 from pgjobs.calls import Filter, QueueStatus, WorkerStatus
@@ -39,9 +39,9 @@ class AsyncClient:
         """Cancel jobs that wait and return the ids that were cancelled."""
         return await arun(self._runner, calls.cancel(ids, reason))
 
-    async def failed(self, filter: Filter, limit: int) -> list[int]:
-        """List the ids of dead letters that fit, and change nothing."""
-        return await arun(self._runner, calls.failed(filter, limit))
+    async def failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
+        """List the ids of dead letters that fit, smallest first, and change nothing."""
+        return await arun(self._runner, calls.failed(filter, limit, after))
 
     async def retry_failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
         """Make dead letters jobs again and return their ids. Raises JobNotFound when a named id is not there."""
@@ -55,9 +55,13 @@ class AsyncClient:
         """Return one line per worker."""
         return await arun(self._runner, calls.worker_overview())
 
-    async def schema_version(self) -> tuple[int, int]:
-        """Return the version of the schema, and the oldest client version it serves."""
-        return await arun(self._runner, calls.schema_version())
+    async def check_schema(self) -> None:
+        """Check that the schema fits this version. Raises SchemaTooOld or SchemaTooNew."""
+        return await arun(self._runner, calls.check_schema())
+
+    async def now(self) -> datetime:
+        """Return what time it is, by the clock that decides."""
+        return await arun(self._runner, calls.now())
 
     async def renew(self, worker: int, running: int, claims_since: str | None, stopping: bool) -> None:
         """Renew a worker's lease. Raises LeaseLost when it is gone."""

@@ -11,10 +11,11 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from pgjobs.errors import JobNotFound
+from pgjobs.errors import JobNotFound, SchemaTooNew, SchemaTooOld
 from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Spec, Status
+from pgjobs.version import SCHEMA_VERSION
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -246,9 +247,10 @@ def retry_failed(filter: Filter, limit: int, after: int = 0) -> Call[list[int]]:
     )  # fmt: skip
 
 
-def failed(filter: Filter, limit: int) -> Call[list[int]]:
-    """List the ids of dead letters that fit, and change nothing."""
+def failed(filter: Filter, limit: int, after: int = 0) -> Call[list[int]]:
+    """List the ids of dead letters that fit, smallest first, and change nothing."""
     where, params = _where(
+        ("id > %s::bigint", after),
         ("id = any (%s::bigint[])", None if filter.ids is None else _numbers(filter.ids)),
         ("queue = %s::text", filter.queue),
         ("task = %s::text", filter.task),
@@ -366,9 +368,27 @@ def worker_overview() -> Call[list[WorkerStatus]]:
     )
 
 
-def schema_version() -> Call[tuple[int, int]]:
-    """The version of the schema, and the oldest client version it serves."""
-    return Call("select version, serves_from from pgjobs.schema_version()", (), lambda rows: (rows[0][0], rows[0][1]))
+def check_schema() -> Call[None]:
+    """Check that the schema fits this version. Raises SchemaTooOld or SchemaTooNew."""
+
+    def read(rows: Rows) -> None:
+        [(version, serves_from)] = rows
+        if version < SCHEMA_VERSION:
+            raise SchemaTooOld(
+                f"The pgjobs schema is at version {version} and this pgjobs needs {SCHEMA_VERSION}: run `pgjobs migrate`."
+            )
+        if serves_from > SCHEMA_VERSION:
+            raise SchemaTooNew(
+                f"The pgjobs schema serves pgjobs from version {serves_from} on and this one is {SCHEMA_VERSION}:"
+                " install a newer pgjobs."
+            )
+
+    return Call("select version, serves_from from pgjobs.schema_version()", (), read)
+
+
+def now() -> Call[datetime]:
+    """What time it is, by the clock that decides."""
+    return Call("select pgjobs.now()", (), lambda rows: cast(datetime, rows[0][0]))
 
 
 def listen(channel: str) -> Call[None]:

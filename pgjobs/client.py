@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pgjobs import calls
 from pgjobs.calls import Filter, QueueStatus, WorkerStatus
@@ -39,9 +39,9 @@ class Client:
         """Cancel jobs that wait and return the ids that were cancelled."""
         return run(self._runner, calls.cancel(ids, reason))
 
-    def failed(self, filter: Filter, limit: int) -> list[int]:
-        """List the ids of dead letters that fit, and change nothing."""
-        return run(self._runner, calls.failed(filter, limit))
+    def failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
+        """List the ids of dead letters that fit, smallest first, and change nothing."""
+        return run(self._runner, calls.failed(filter, limit, after))
 
     def retry_failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
         """Make dead letters jobs again and return their ids. Raises JobNotFound when a named id is not there."""
@@ -55,9 +55,13 @@ class Client:
         """Return one line per worker."""
         return run(self._runner, calls.worker_overview())
 
-    def schema_version(self) -> tuple[int, int]:
-        """Return the version of the schema, and the oldest client version it serves."""
-        return run(self._runner, calls.schema_version())
+    def check_schema(self) -> None:
+        """Check that the schema fits this version. Raises SchemaTooOld or SchemaTooNew."""
+        return run(self._runner, calls.check_schema())
+
+    def now(self) -> datetime:
+        """Return what time it is, by the clock that decides."""
+        return run(self._runner, calls.now())
 
     def renew(self, worker: int, running: int, claims_since: str | None, stopping: bool) -> None:
         """Renew a worker's lease. Raises LeaseLost when it is gone."""

@@ -12,8 +12,7 @@ from pgjobs.cli.apps import find_app
 from pgjobs.cli.target import Target
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner, connecting, run
-from pgjobs.errors import ConfigurationError, SchemaTooNew, SchemaTooOld
-from pgjobs.version import SCHEMA_VERSION
+from pgjobs.errors import ConfigurationError
 
 
 def dsn_of(target: Target) -> str:
@@ -40,18 +39,5 @@ def connected(target: Target) -> Iterator[Client]:
         runner = PsycopgRunner(connection)
         run(runner, calls.session())
         client = Client(runner)
-        _check_schema(client)
+        client.check_schema()
         yield client
-
-
-def _check_schema(client: Client) -> None:
-    version, serves_from = client.schema_version()
-    if version < SCHEMA_VERSION:
-        raise SchemaTooOld(
-            f"The pgjobs schema is at version {version} and this pgjobs needs {SCHEMA_VERSION}: run `pgjobs migrate`."
-        )
-    if serves_from > SCHEMA_VERSION:
-        raise SchemaTooNew(
-            f"The pgjobs schema serves pgjobs from version {serves_from} on and this one is {SCHEMA_VERSION}:"
-            " install a newer pgjobs."
-        )

@@ -98,7 +98,11 @@ def _found(client: Client, filter: Filter, limit: int | None) -> Iterator[list[i
     """Yield the ids that would be retried."""
     if filter.ids is not None and (missing := set(filter.ids) - set(client.failed(Filter(filter.ids), ALL))):
         raise JobNotFound(f"There is no dead letter with the id {min(missing)}; nothing would be retried.")
-    yield client.failed(filter, limit or ALL)
+    left, after = limit or ALL, 0
+    while left > 0 and (portion := client.failed(filter, min(left, PORTION), after)):
+        yield portion
+        left -= len(portion)
+        after = portion[-1]
 
 
 def _tell(ids: Sequence[int], what: str) -> None:

@@ -6,7 +6,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import click
 
@@ -84,6 +84,7 @@ def list_jobs(
     """
     with connected(target) as client:
         jobs = client.jobs(None if status is None else Status(status), queue, task, limit)
+        now = client.now()
     if as_json:
         # Errors are not looked up for a list; an empty array would say that there are none.
         echo_json([record(job, without=["errors"]) for job in jobs])
@@ -91,7 +92,6 @@ def list_jobs(
     if not jobs:
         click.echo("No job fits." if status or queue or task else "There are no jobs.")
         return
-    now = datetime.now(UTC)
     rows = [
         (
             str(job.id), Cell(job.status, COLOURS[job.status]), job.queue, job.task, _attempts(job),
@@ -119,10 +119,10 @@ def show(target: Target, id: int, as_json: bool) -> None:
     """
     with connected(target) as client:
         job = client.job(id)
+        now = client.now()
     if as_json:
         echo_json(record(job))
         return
-    now = datetime.now(UTC)
     click.secho(f"Job {job.id}: {one_line(job.task)}", bold=True)
     lines = list(_facts(job, now))
     width = max(len(name) for name, _ in lines) + 2
@@ -152,12 +152,12 @@ def workers(target: Target, as_json: bool) -> None:
     """
     with connected(target) as client:
         found = client.worker_overview()
+        now = client.now()
     if as_json:
         echo_json([record(worker) for worker in found])
     elif not found:
         click.echo("No worker runs. Start one with `pgjobs worker`.")
     else:
-        now = datetime.now(UTC)
         rows = [
             (
                 str(worker.id), Cell(worker.state, WORKER_COLOURS.get(worker.state)), worker.name, worker.host,

@@ -26,12 +26,12 @@ import psycopg
 from pgjobs import calls
 from pgjobs.async_client import AsyncClient
 from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, reason
-from pgjobs.errors import ConfigurationError, LeaseLost, SchemaTooNew, SchemaTooOld
+from pgjobs.errors import ConfigurationError, LeaseLost
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
 from pgjobs.pools import KEEPALIVE
 from pgjobs.task import ExecutorName, Task
-from pgjobs.version import SCHEMA_VERSION, __version__
+from pgjobs.version import __version__
 from pgjobs.worker.claimer import Claimer
 from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import AsyncExecutor
@@ -104,7 +104,7 @@ class Worker:
         try:
             with connecting():
                 await self._connect()
-            await self._check_schema()
+            await self._client.check_schema()
             await self._serve()
         finally:
             if self._connection is not None:
@@ -247,18 +247,6 @@ class Worker:
         await arun(runner, calls.session())
         self._client = AsyncClient(runner)
         self._claimer.attach(self._client)
-
-    async def _check_schema(self) -> None:
-        version, serves_from = await self._client.schema_version()
-        if version < SCHEMA_VERSION:
-            raise SchemaTooOld(
-                f"The pgjobs schema is at version {version} and this pgjobs needs {SCHEMA_VERSION}: run `pgjobs migrate`."
-            )
-        if serves_from > SCHEMA_VERSION:
-            raise SchemaTooNew(
-                f"The pgjobs schema serves pgjobs from version {serves_from} on and this one is {SCHEMA_VERSION}:"
-                " install a newer pgjobs."
-            )
 
     async def _register(self) -> None:
         sent = time.monotonic()
