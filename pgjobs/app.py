@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
-from itertools import islice
 from typing import Any, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
 from pgjobs.backoff import Backoff, Exponential
 from pgjobs.client import Client
-from pgjobs.connections import AsyncPsycopgRunner, PsycopgRunner, async_runner_for, runner_for
+from pgjobs.connections import (
+    AsyncPsycopgRunner,
+    AsyncRunner,
+    PsycopgRunner,
+    Runner,
+    async_runner_for,
+    in_one_async_transaction,
+    in_one_transaction,
+    runner_for,
+)
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.job import Job, JobId, Priority, Spec
-from pgjobs.outcome import as_timedelta
 from pgjobs.pools import Pools
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
@@ -40,6 +48,7 @@ class App:
         self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._made_pools: Pools | None = None
+        self._making = threading.Lock()
         # One variable per app: two apps in a process do not share a transaction.
         self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
 
@@ -65,7 +74,6 @@ class App:
     def task(
         self,
         function: Callable[..., Any] | None = None,
-        /,
         *,
         name: str | None = None,
         queue: str = "default",
@@ -86,17 +94,25 @@ class App:
         """
 
         def register(function: Callable[..., Any]) -> Task[..., Any]:
+            if not callable(function):
+                raise ConfigurationError(
+                    f"A task is a function, not {function!r}; its settings go by name: name=, queue=."
+                )
+            given_name: str = getattr(function, "__name__", "<lambda>") if name is None else name
+            if given_name == "<lambda>":
+                raise ConfigurationError(f"{function!r} has no name of its own: give the task one with name=.")
             default: ExecutorName = "async" if inspect.iscoroutinefunction(function) else "thread"
-            options = TaskOptions(
+            options = TaskOptions.make(
+                given_name,
                 queue=queue,
-                priority=Priority(priority),
+                priority=priority,
                 max_attempts=max_attempts,
-                timeout=None if timeout is None else as_timedelta(timeout),
+                timeout=timeout,
                 executor=executor or default,
                 retry=retry or Exponential(),
                 keep=keep,
             )
-            task = Task(function, name or function.__name__, options, self)
+            task = Task(function, given_name, options, self)
             taken = self.tasks.get(task.name)
             if taken is not None and (taken.__module__, taken.__qualname__) != (task.__module__, task.__qualname__):
                 raise ConfigurationError(
@@ -123,23 +139,21 @@ class App:
 
         Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own.
         """
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            client = Client(runner_for(tx))
-            return [id for chunk in _chunks(specs) for id in client.enqueue_many(*chunk)]
-        with self._pools.connection() as connection, connection.transaction():
-            client = Client(PsycopgRunner(connection))
-            return [id for chunk in _chunks(specs) for id in client.enqueue_many(*chunk)]
+        chunks, notify = _chunks(specs)
+        if not chunks:
+            return []
+        with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
+            client = Client(runner)
+            return [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
 
     async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """The same as `enqueue_many`, for callers in an event loop."""
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            client = AsyncClient(async_runner_for(tx))
-            return [id for chunk in _chunks(specs) for id in await client.enqueue_many(*chunk)]
-        async with self._pools.async_connection() as connection, connection.transaction():
-            client = AsyncClient(AsyncPsycopgRunner(connection))
-            return [id for chunk in _chunks(specs) for id in await client.enqueue_many(*chunk)]
+        chunks, notify = _chunks(specs)
+        if not chunks:
+            return []
+        async with self._arunner(tx) as runner, in_one_async_transaction(runner) if len(chunks) > 1 else nullcontext():
+            client = AsyncClient(runner)
+            return [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
@@ -166,22 +180,14 @@ class App:
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield Client(runner_for(tx))
-        else:
-            with self._pools.connection() as connection:
-                yield Client(PsycopgRunner(connection))
+        with self._runner(tx) as runner:
+            yield Client(runner)
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield AsyncClient(async_runner_for(tx))
-        else:
-            async with self._pools.async_connection() as connection:
-                yield AsyncClient(AsyncPsycopgRunner(connection))
+        async with self._arunner(tx) as runner:
+            yield AsyncClient(runner)
 
     # Working
 
@@ -238,12 +244,33 @@ class App:
 
     @property
     def _pools(self) -> Pools:
-        if self._made_pools is None:
-            self._made_pools = Pools(self.dsn)
-        return self._made_pools
+        with self._making:
+            if self._made_pools is None:
+                self._made_pools = Pools(self.dsn)
+            return self._made_pools
+
+    @contextmanager
+    def _runner(self, tx: Any) -> Iterator[Runner]:
+        tx = tx if tx is not None else self._using.get()
+        if tx is not None:
+            yield runner_for(tx)
+        else:
+            with self._pools.connection() as connection:
+                yield PsycopgRunner(connection)
+
+    @asynccontextmanager
+    async def _arunner(self, tx: Any) -> AsyncIterator[AsyncRunner]:
+        tx = tx if tx is not None else self._using.get()
+        if tx is not None:
+            yield async_runner_for(tx)
+        else:
+            async with self._pools.async_connection() as connection:
+                yield AsyncPsycopgRunner(connection)
 
 
-def _chunks(specs: Iterable[Spec]) -> Iterator[tuple[list[Spec], bool]]:
-    rest = iter(specs)
-    while chunk := list(islice(rest, CHUNK)):
-        yield chunk, all(spec.notify for spec in chunk)
+def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
+    """Return all jobs, a statement's worth each, and whether to announce them: no, if one of them must not be."""
+    # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
+    jobs = list(specs)
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    return chunks, all(job.notify for job in jobs)

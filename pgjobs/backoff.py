@@ -1,6 +1,7 @@
 """How long to wait before the next attempt: Fixed, Linear, Exponential, each with jitter.
 
-Durations are seconds or timedeltas. Jitter spreads jobs that failed together: 0.2 means up to 20 % more or less.
+Durations are seconds or timedeltas. Jitter spreads jobs that failed together: 0.2 means up to 20 % more or less, but never
+more than max.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ class Exponential:
     jitter: float = 0.2
 
     def __post_init__(self) -> None:
-        _check(self.base, self.max, self.jitter)
+        _check(float(self.base), self.max, self.jitter)
 
     def delay(self, attempt: int) -> timedelta:
         """Return the wait after failed attempt number `attempt`."""
         try:
-            seconds = float(self.base**attempt)
+            seconds = float(self.base) ** attempt  # a float overflows at once, an int would grow for ever
         except OverflowError:
             seconds = _YEAR
         return _spread(seconds, _seconds(self.max), self.jitter)
@@ -75,12 +76,14 @@ def _seconds(value: timedelta | float) -> float:
 
 
 def _check(wait: timedelta | float, most: timedelta | float, jitter: float) -> None:
-    if _seconds(wait) < 0 or _seconds(most) < 0:
-        raise ValueError("a wait cannot be negative")
+    if not (_seconds(wait) >= 0 and _seconds(most) >= 0):  # NaN is neither
+        raise ValueError("a wait is zero or more seconds")
     if not 0 <= jitter <= 1:
         raise ValueError(f"jitter is a share from 0 to 1, not {jitter}")
 
 
 def _spread(seconds: float, most: float, jitter: float) -> timedelta:
-    seconds = min(seconds, most, _YEAR)
-    return timedelta(seconds=seconds * (1 + jitter * (random.random() * 2 - 1)))
+    most = min(most, _YEAR)
+    seconds = min(seconds, most)
+    # At the cap the spread is below it only, but it stays a spread: jobs that failed together do not come back together.
+    return timedelta(seconds=random.uniform(seconds * (1 - jitter), min(seconds * (1 + jitter), most)))

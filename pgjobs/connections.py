@@ -6,11 +6,13 @@ recognised by what they can do, so that nothing imports it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Protocol, TypeVar
 
 import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgjobs.calls import Call, Rows
@@ -54,8 +56,8 @@ class PsycopgRunner:
     def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         # Our own cursor: the caller's may have another row factory, or be in the middle of something.
         with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor:
-            cursor.execute(sql, params)
-            return cursor.fetchall() if cursor.description else ()
+            cursor.execute(sql, params, binary=True)  # binary: whatever DateStyle the caller's session has
+            return cursor.fetchall() if _has_rows(cursor) else ()
 
 
 class AsyncPsycopgRunner:
@@ -66,8 +68,13 @@ class AsyncPsycopgRunner:
 
     async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         async with psycopg.AsyncCursor(self.connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(sql, params)
-            return await cursor.fetchall() if cursor.description else ()
+            await cursor.execute(sql, params, binary=True)
+            return await cursor.fetchall() if _has_rows(cursor) else ()
+
+
+def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    # In a pipeline of the caller's nothing has come back yet: fetching waits for it. All verbs but LISTEN return rows.
+    return cursor.description is not None or cursor.connection.pgconn.pipeline_status != PipelineStatus.OFF
 
 
 class SqlAlchemyRunner:
@@ -94,6 +101,8 @@ def runner_for(tx: Any) -> Runner:
         return PsycopgRunner(tx.connection)
     if isinstance(tx, (psycopg.AsyncConnection, psycopg.AsyncCursor)):
         raise ConfigurationError("This connection belongs to an event loop: use `await task.aenqueue(...)`.")
+    if _is_async_sqlalchemy(tx):
+        raise ConfigurationError(_NO_ASYNC_SQLALCHEMY)
     if callable(getattr(tx, "exec_driver_sql", None)) and hasattr(tx, "dialect"):  # sqlalchemy.Connection
         return SqlAlchemyRunner(tx)
     if callable(getattr(tx, "get_bind", None)) and callable(connection := getattr(tx, "connection", None)):
@@ -109,9 +118,53 @@ def async_runner_for(tx: Any) -> AsyncRunner:
         return AsyncPsycopgRunner(tx)
     if isinstance(tx, psycopg.AsyncCursor):
         return AsyncPsycopgRunner(tx.connection)
-    if isinstance(tx, (psycopg.Connection, psycopg.Cursor)):
+    if _is_async_sqlalchemy(tx):
+        raise ConfigurationError(_NO_ASYNC_SQLALCHEMY)
+    if (
+        isinstance(tx, (psycopg.Connection, psycopg.Cursor))
+        or callable(getattr(tx, "get_bind", None))
+        or hasattr(tx, "exec_driver_sql")
+    ):
         raise ConfigurationError("This connection would block the event loop: use `task.enqueue(...)` with it.")
     raise ConfigurationError(f"tx must be a psycopg AsyncConnection or AsyncCursor here, not {type(tx).__name__}.")
+
+
+_NO_ASYNC_SQLALCHEMY = (
+    "SQLAlchemy's AsyncConnection and AsyncSession cannot carry jobs yet: pass the psycopg connection inside,"
+    " (await connection.get_raw_connection()).driver_connection."
+)
+
+
+def _is_async_sqlalchemy(tx: Any) -> bool:
+    return hasattr(tx, "sync_connection") or hasattr(tx, "sync_session")
+
+
+@contextmanager
+def in_one_transaction(runner: Runner) -> Iterator[None]:
+    """Make several statements one transaction, if each would be one by itself: in autocommit mode, outside a block."""
+    connection = getattr(runner, "connection", None)
+    if isinstance(runner, SqlAlchemyRunner):
+        connection = runner.connection.connection.driver_connection
+    if isinstance(connection, psycopg.Connection) and _commits_each(connection):
+        with connection.transaction():
+            yield
+    else:
+        yield
+
+
+@asynccontextmanager
+async def in_one_async_transaction(runner: AsyncRunner) -> AsyncIterator[None]:
+    """The same as `in_one_transaction`, in an event loop."""
+    connection = getattr(runner, "connection", None)
+    if isinstance(connection, psycopg.AsyncConnection) and _commits_each(connection):
+        async with connection.transaction():
+            yield
+    else:
+        yield
+
+
+def _commits_each(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    return connection.autocommit and connection.info.transaction_status == TransactionStatus.IDLE
 
 
 @contextmanager
@@ -136,14 +189,27 @@ def connecting() -> Iterator[None]:
     """Turn a failure to connect into ConnectionFailed with the server's own reason."""
     try:
         yield
-    except psycopg.Error as error:
-        raise ConnectionFailed(f"The database cannot be reached: {reason(error)}") from error
+    except psycopg.ProgrammingError as error:
+        if error.sqlstate is not None:
+            raise  # no matter of the connection
+        # libpq quotes what it could not read, which may hold a password: only an unknown name is passed on.
+        unknown = re.match(
+            r"invalid (connection option|URI query parameter)[^\n]*|bad value for connect_timeout.*", str(error)
+        )
+        raise ConnectionFailed(
+            f"The DSN cannot be read{f' ({unknown[0]})' if unknown else ''}: it must look like"
+            " postgresql://user:password@host:5432/database, with special characters percent-encoded."
+        ) from None
+    except (psycopg.Error, UnicodeError) as error:  # UnicodeError: a host that cannot be a name
+        raise ConnectionFailed(f"The database cannot be reached: {reason(error)}.") from error
 
 
 def reason(error: Exception) -> str:
     """Return what went wrong with a connection in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    return re.sub("^connection (failed|is bad): ", "", lines[0]).replace("FATAL:  ", "", 1).rstrip(".")
 
 
 def is_broken(error: BaseException) -> bool:

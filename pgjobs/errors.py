@@ -82,8 +82,13 @@ def for_sqlstate(sqlstate: str | None, message: str) -> PgjobsError | None:
     kind = _BY_SQLSTATE.get(sqlstate or "")
     if kind is None:
         return None
-    if kind in (SchemaMissing, SchemaTooOld):
-        if "pgjobs" not in message:
-            return None  # somebody else's missing table
-        message = "The pgjobs schema in this database is missing or too old: run `pgjobs migrate`."
+    if kind in (SchemaMissing, SchemaTooOld) and "pgjobs" not in message:
+        return None  # somebody else's missing table
+    if kind is SchemaMissing:
+        message = "There is no pgjobs schema in this database, or not all of it: run `pgjobs migrate`."
+    elif kind is SchemaTooOld:
+        message = (
+            "The pgjobs schema in this database lacks a function that this pgjobs calls: run `pgjobs migrate`, or install"
+            " a newer pgjobs if the schema was made by one."
+        )
     return kind(message)

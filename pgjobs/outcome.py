@@ -93,17 +93,23 @@ Outcome = Done | Failed | Snoozed | Cancelled | Release
 
 def from_exception(error: BaseException) -> Outcome:
     """Return the outcome that an exception of a handler stands for. Never raises, whatever the exception is like."""
-    match error:
-        case Snooze():
-            return Snoozed(error.delay)
-        case Cancel():
-            return Cancelled(printable(str(error.reason)))
-        case Fail():
-            return Failed("Fail", printable(str(error.reason)), final=True)
-        case Retry():
-            return Failed("Retry", printable(str(error.reason)), delay=error.delay)
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        match error:
+            case Snooze():
+                return Snoozed(error.delay)
+            case Cancel():
+                return Cancelled(printable(str(error.reason)))
+            case Fail():
+                return Failed("Fail", printable(str(error.reason)), final=True)
+            case Retry():
+                return Failed("Retry", printable(str(error.reason)), delay=error.delay)
+    except BaseException:
+        pass  # a subclass without what it needs, a reason without a text: a failure like any other
+    try:
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    except BaseException:
+        name = "(an exception whose name could not be read)"
     try:
         message = str(error)
     except BaseException:

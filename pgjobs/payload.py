@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pgjobs.errors import InvalidPayload, InvalidResult
 
+MAX_DEPTH = (
+    500  # levels of nesting; a fixed bound, so that what was enqueued is read wherever the reader's stack stands
+)
+
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 # Without the regular expression for leading blanks that json.loads begins with: PostgreSQL writes none.
 _scan = json.JSONDecoder().raw_decode
+# A string, to be passed over, or a number with a positive exponent.
+_LARGE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(-?\d+(?:\.\d+)?e\+\d+)')
 
 
 def encode_payload(arguments: Mapping[str, Any], *, task: str) -> str:
@@ -21,13 +28,23 @@ def encode_payload(arguments: Mapping[str, Any], *, task: str) -> str:
     """
     try:
         return _checked(arguments)
-    except ValueError:
+    except ValueError as error:
         for name, value in arguments.items():
             try:
-                _checked(value)
-            except ValueError as error:
-                raise InvalidPayload(f"The argument {name!r} of {task} cannot be enqueued: {error}.") from None
-        raise
+                _checked({name: value})
+            except ValueError as its_error:
+                raise InvalidPayload(f"The argument {name!r} of {task} cannot be enqueued: {its_error}.") from None
+        raise InvalidPayload(f"The arguments of {task} cannot be enqueued: {error}.") from None
+
+
+def encode_metadata(metadata: Mapping[str, Any], *, task: str) -> str:
+    """Return what is said about a job as JSON text. Raises InvalidPayload when it is not a mapping that JSON can hold."""
+    if not isinstance(metadata, Mapping):
+        raise InvalidPayload(f"The metadata of a job is a mapping, not {type(metadata).__name__}.")
+    try:
+        return _checked(dict(metadata))
+    except ValueError as error:
+        raise InvalidPayload(f"The metadata for {task} cannot be enqueued: {error}.") from None
 
 
 def encode_result(result: Any, *, task: str) -> str:
@@ -50,16 +67,17 @@ def decode(text: str) -> Any:
 
 def printable(text: str, limit: int = 10_000) -> str:
     """Return the text as PostgreSQL can keep it: without NUL and halves of surrogate pairs, and not endless."""
-    if len(text) > limit:
-        text = text[:limit] + f"... ({len(text) - limit} more characters)"
+    if len(text) > limit:  # both ends say more than the middle: of a traceback, who called and what went wrong
+        half = limit // 2
+        text = f"{text[:half]}... ({len(text) - 2 * half} characters left out) ...{text[-half:]}"
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def _checked(value: Any) -> str:
     """Encode, or raise ValueError with the end of a sentence."""
     try:
-        _check_keys(value)
-        text = _encode(value)
+        text = _encode(value)  # before all else: it notices what contains itself
+        _check_keys(value, 1)
     except TypeError as error:
         raise ValueError(str(error).replace("Object", "an object", 1)) from None
     except RecursionError:
@@ -69,6 +87,8 @@ def _checked(value: Any) -> str:
             raise ValueError("NaN and infinity are not JSON") from None
         if "Circular" in str(error):
             raise ValueError("it contains itself") from None
+        if "integer string conversion" in str(error):
+            raise ValueError("it holds an integer of thousands of digits") from None
         raise
     if not text.isascii():
         try:
@@ -77,21 +97,26 @@ def _checked(value: Any) -> str:
             raise ValueError("it contains half of a surrogate pair, which is not text") from None
     if "\\u0000" in text and _has_nul(value):
         raise ValueError("it contains a NUL character, which PostgreSQL cannot keep")
+    if "e+" in text:
+        # PostgreSQL would write 1e+23 as an integer, which is another number: 1e23 is 99999999999999991611392.0.
+        text = _LARGE.sub(lambda found: f"{float(found[1]):.1f}" if found[1] else found[0], text)
     return text
 
 
-def _check_keys(value: Any) -> None:
+def _check_keys(value: Any, depth: int) -> None:
     # The encoder would turn a key like 1 into "1", and the handler would get something else than was enqueued.
+    if depth > MAX_DEPTH:
+        raise ValueError("it is nested too deeply")
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str and not isinstance(key, str):
                 raise ValueError(f"the key {key!r} of a mapping is not a string")
             if isinstance(item, (dict, list, tuple)):
-                _check_keys(item)
+                _check_keys(item, depth + 1)
     elif isinstance(value, (list, tuple)):
         for item in value:
             if isinstance(item, (dict, list, tuple)):
-                _check_keys(item)
+                _check_keys(item, depth + 1)
 
 
 def _has_nul(value: Any) -> bool:

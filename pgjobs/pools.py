@@ -1,8 +1,15 @@
-"""Connections of our own, for enqueues and look-ups outside a caller's transaction. Made when first needed, bounded."""
+"""Connections of our own, for enqueues and look-ups outside a caller's transaction. Made when first needed, bounded.
+
+psycopg_pool keeps them; here is what it leaves open. A connection that the server ended while it was idle is noticed
+before anything is sent on it, without a round trip, and replaced. After that nothing is repeated: an enqueue whose answer
+was lost may have been committed, and only the caller knows whether twice is too often.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import threading
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -10,18 +17,24 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
-import psycopg_pool
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ConnStatus
+from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from pgjobs.connections import connecting, reason
 from pgjobs.errors import ConnectionFailed
 
 MAX_SIZE = 4  # connections per process and kind; few are needed, for each call is one short statement
 TIMEOUT = 10.0  # seconds to wait for one
+MAX_IDLE = 300.0  # seconds after which those that were not needed are closed
 
 # A host that falls silent is noticed in seconds and not in hours.
 KEEPALIVE: dict[str, Any] = {
     "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
 }  # fmt: skip
+
+Pool = ConnectionPool[psycopg.Connection[Any]]
+AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
 
 
 class Pools:
@@ -29,87 +42,158 @@ class Pools:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._pool: psycopg_pool.ConnectionPool[psycopg.Connection] | None = None
-        self._async: weakref.WeakKeyDictionary[
-            asyncio.AbstractEventLoop, psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection]
-        ] = weakref.WeakKeyDictionary()
+        self._pool: Pool | None = None
+        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncPool] = weakref.WeakKeyDictionary()
+        self._opening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
     @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection]:
-        """Lend a connection in autocommit mode. Raises ConnectionFailed with the server's reason."""
-        pool = self._pool or self._open()
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """Lend a connection in autocommit mode.
+
+        Raises ConnectionFailed with the server's reason; also when the connection breaks while it is lent, and then
+        what was asked may have been done or not.
+        """
+        self._leave_parent()
+        with self._lock:
+            pool = self._pool = self._pool or self._open()
+        connection = self._take(pool)
         try:
-            connection = pool.getconn()
-        except psycopg_pool.PoolTimeout as error:
-            with connecting():  # the pool only knows that it waited; a try of our own knows why
-                psycopg.connect(self._dsn, connect_timeout=5).close()
-            raise ConnectionFailed(f"No connection came free within {TIMEOUT:.0f} s: {reason(error)}") from error
-        try:
-            yield connection
+            with _breaking(connection):
+                yield connection
         finally:
             pool.putconn(connection)
 
     @asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection]:
-        """Lend a connection of this event loop, in autocommit mode. Raises ConnectionFailed with the server's reason."""
-        pool = self._async.get(asyncio.get_running_loop()) or await self._open_async()
+    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """The same as `connection`, for this event loop."""
+        self._leave_parent()
+        loop = asyncio.get_running_loop()
+        pool = self._async.get(loop)
+        if pool is None:
+            async with self._opening.setdefault(loop, asyncio.Lock()):  # those who come together open one
+                pool = self._async.get(loop) or await self._open_async(loop)
+        connection = await self._take_async(pool)
         try:
-            connection = await pool.getconn()
-        except psycopg_pool.PoolTimeout as error:
-            with connecting():
-                await (await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=5)).close()
-            raise ConnectionFailed(f"No connection came free within {TIMEOUT:.0f} s: {reason(error)}") from error
-        try:
-            yield connection
+            with _breaking(connection):
+                yield connection
         finally:
             await pool.putconn(connection)
 
     def close(self) -> None:
-        """Close the pool for blocking callers."""
+        """Close the connections for blocking callers."""
+        self._leave_parent()
         with self._lock:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
 
     async def aclose(self) -> None:
-        """Close both the pool of this event loop and the one for blocking callers."""
+        """Close both the connections of this event loop and those for blocking callers."""
         pool = self._async.pop(asyncio.get_running_loop(), None)
         if pool is not None:
             await pool.close()
         self.close()
 
-    def _open(self) -> psycopg_pool.ConnectionPool[psycopg.Connection]:
-        with self._lock:
-            if self._pool is None:
-                with connecting():  # a wrong DSN fails here at once, with its reason, not after a pool's timeout
-                    psycopg.connect(self._dsn, connect_timeout=int(TIMEOUT)).close()
-                self._pool = psycopg_pool.ConnectionPool(
-                    self._dsn,
-                    kwargs={"autocommit": True, **KEEPALIVE, "application_name": "pgjobs"},
-                    min_size=0,
-                    max_size=MAX_SIZE,
-                    timeout=TIMEOUT,
-                    open=True,
-                    name="pgjobs",
-                )
-            return self._pool
+    def _take(self, pool: Pool) -> psycopg.Connection[Any]:
+        for _ in range(MAX_SIZE):
+            try:
+                connection = pool.getconn()
+            except PoolTimeout as error:
+                with connecting():  # the pool only knows that it waited; a try of our own knows why
+                    psycopg.connect(_conninfo(self._dsn)).close()
+                raise ConnectionFailed(_ALL_IN_USE) from error
+            if not _has_ended(connection):
+                return connection
+            connection.close()
+            pool.putconn(connection)  # which replaces it
+        return pool.getconn()
 
-    async def _open_async(self) -> psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection]:
+    async def _take_async(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
+        for _ in range(MAX_SIZE):
+            try:
+                connection = await pool.getconn()
+            except PoolTimeout as error:
+                with connecting():
+                    await (await psycopg.AsyncConnection.connect(_conninfo(self._dsn))).close()
+                raise ConnectionFailed(_ALL_IN_USE) from error
+            if not _has_ended(connection):
+                return connection
+            await connection.close()
+            await pool.putconn(connection)
+        return await pool.getconn()
+
+    def _open(self) -> Pool:
+        conninfo = _conninfo(self._dsn)
+        with connecting():  # a wrong DSN fails here at once, with its reason, not after the pool's timeout
+            psycopg.connect(conninfo).close()
+        return ConnectionPool(
+            conninfo, kwargs={"autocommit": True}, configure=_configure, min_size=0, max_size=MAX_SIZE,
+            timeout=TIMEOUT, max_idle=MAX_IDLE, open=True, name="pgjobs",
+        )  # fmt: skip
+
+    async def _open_async(self, loop: asyncio.AbstractEventLoop) -> AsyncPool:
+        conninfo = _conninfo(self._dsn)
         with connecting():
-            await (await psycopg.AsyncConnection.connect(self._dsn, connect_timeout=int(TIMEOUT))).close()
-        loop = asyncio.get_running_loop()
-        if (made_meanwhile := self._async.get(loop)) is not None:
-            return made_meanwhile
-        pool: psycopg_pool.AsyncConnectionPool[psycopg.AsyncConnection] = psycopg_pool.AsyncConnectionPool(
-            self._dsn,
-            kwargs={"autocommit": True, **KEEPALIVE, "application_name": "pgjobs"},
-            min_size=0,
-            max_size=MAX_SIZE,
-            timeout=TIMEOUT,
-            open=False,
-            name="pgjobs",
-        )
+            await (await psycopg.AsyncConnection.connect(conninfo)).close()
+        pool: AsyncPool = AsyncConnectionPool(
+            conninfo, kwargs={"autocommit": True}, configure=_configure_async, min_size=0, max_size=MAX_SIZE,
+            timeout=TIMEOUT, max_idle=MAX_IDLE, open=False, name="pgjobs",
+        )  # fmt: skip
         self._async[loop] = pool
         await pool.open()
         return pool
+
+    def _leave_parent(self) -> None:
+        # After a fork the sockets belong to the parent, and the pool's threads do not exist: begin anew, close nothing.
+        if self._pid != os.getpid():
+            self._of_parent = (self._pool, self._async)
+            self._begin()
+
+
+_ALL_IN_USE = f"No connection came free within {TIMEOUT:.0f} s: all {MAX_SIZE} are in use."
+
+
+@contextmanager
+def _breaking(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Iterator[None]:
+    """Say what is known when a connection breaks in use."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if connection.pgconn.status == ConnStatus.OK:
+            raise
+        raise ConnectionFailed(
+            f"The connection broke before the database had answered: {reason(error)}."
+            " What was asked for may have been done or not."
+        ) from error
+
+
+def _has_ended(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Whether an idle connection is over. All that can arrive on one is news of its end."""
+    if connection.closed:
+        return True
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([connection.fileno()], [], [], 0)[0])
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+
+
+async def _configure_async(connection: psycopg.AsyncConnection[Any]) -> None:
+    await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
+
+
+def _conninfo(dsn: str) -> str:
+    """Return the DSN with what it leaves open."""
+    with connecting():
+        given = conninfo_to_dict(dsn)
+    defaults = {**KEEPALIVE, "connect_timeout": int(TIMEOUT), "fallback_application_name": "pgjobs"}
+    return make_conninfo(**{**defaults, **given})

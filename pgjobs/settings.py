@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +19,9 @@ NO_DSN = (
 
 def find_dsn(given: str | None = None) -> str | None:
     """Return the DSN to use, or None if there is none anywhere."""
-    dsn = given or os.environ.get("PGJOBS_DSN") or os.environ.get("DATABASE_URL") or pyproject().get("dsn")
+    dsn = given or os.environ.get("PGJOBS_DSN") or os.environ.get("DATABASE_URL") or _text("dsn")
     # SQLAlchemy's spelling of a URL names a driver, which libpq does not know.
-    return dsn.replace("postgresql+psycopg://", "postgresql://", 1) if dsn else None
+    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn) if dsn else None
 
 
 def dsn(given: str | None = None) -> str:
@@ -33,7 +34,7 @@ def dsn(given: str | None = None) -> str:
 
 def app_path(given: str | None = None) -> str | None:
     """Return where the app is, as `package.module:name`, or None if nobody says."""
-    return given or os.environ.get("PGJOBS_APP") or pyproject().get("app")
+    return given or os.environ.get("PGJOBS_APP") or _text("app")
 
 
 def pyproject(folder: Path | None = None) -> Mapping[str, Any]:
@@ -43,8 +44,16 @@ def pyproject(folder: Path | None = None) -> Mapping[str, Any]:
         path = place / "pyproject.toml"
         if path.is_file():
             try:
-                table = tomllib.loads(path.read_text()).get("tool", {}).get("pgjobs", {})
-            except tomllib.TOMLDecodeError as error:
+                tool = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {})
+            except (ValueError, OSError) as error:  # not TOML, not UTF-8, not ours to read
                 raise ConfigurationError(f"{path} cannot be read: {error}.") from None
+            table = tool.get("pgjobs", {}) if isinstance(tool, dict) else {}
             return table if isinstance(table, dict) else {}
     return {}
+
+
+def _text(name: str) -> str | None:
+    value = pyproject().get(name)
+    if value is not None and not isinstance(value, str):
+        raise ConfigurationError(f"{name} under [tool.pgjobs] in pyproject.toml must be a text, not {value!r}.")
+    return value

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin
 
 from pgjobs.backoff import Backoff, Exponential
 from pgjobs.context import JobContext
-from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload
+from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload, PgjobsError
 from pgjobs.job import JobId, Priority, Spec
 from pgjobs.outcome import as_timedelta
-from pgjobs.payload import encode_payload
+from pgjobs.payload import encode_metadata, encode_payload
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 ExecutorName = Literal["async", "thread", "process"]
 Keep = Literal["history", "nothing"]
+
+LONGEST = timedelta(days=36_525)  # a century; PostgreSQL and Python both can still add it to now
 
 
 class Enqueuer(Protocol):
@@ -34,12 +39,28 @@ class TaskOptions:
     """How the jobs of a task are run, where the job itself does not say otherwise."""
 
     queue: str = "default"
-    priority: Priority = Priority.NORMAL
+    priority: int = Priority.NORMAL
     max_attempts: int = 5
     timeout: timedelta | None = None
     executor: ExecutorName = "thread"
     retry: Backoff = dataclasses.field(default_factory=Exponential)
     keep: Keep = "history"
+
+    @classmethod
+    def make(cls, task: str, *, queue: str, priority: int, max_attempts: int, timeout: timedelta | float | None,
+             executor: ExecutorName, retry: Backoff, keep: Keep) -> TaskOptions:  # fmt: skip
+        """Check the options when the task is declared and not when it runs. Raises ConfigurationError."""
+        _check_name("task", task, ConfigurationError)
+        _check_name("queue", queue, ConfigurationError)
+        if executor not in get_args(ExecutorName):
+            raise ConfigurationError(f"The executor of {task} must be async, thread or process, not {executor!r}.")
+        if keep not in get_args(Keep):
+            raise ConfigurationError(f"keep of {task} must be 'history' or 'nothing', not {keep!r}.")
+        if not callable(getattr(retry, "delay", None)):
+            raise ConfigurationError(f"retry of {task} must be a backoff like pgjobs.Exponential(), not {retry!r}.")
+        priority = _priority(priority, ConfigurationError)
+        max_attempts = _max_attempts(max_attempts, ConfigurationError)
+        return cls(queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, retry, keep)
 
 
 class Task(Generic[P, R]):
@@ -56,17 +77,17 @@ class Task(Generic[P, R]):
         self.__module__ = getattr(function, "__module__", "")
         self.__wrapped__ = function
         self.is_coroutine = inspect.iscoroutinefunction(function)
+        _check_function(self)
         self._read_signature()
-        _check_options(self)
         self._defaults = Spec(task=name, queue=options.queue, priority=options.priority)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<Task {self.name} on queue {self.options_.queue}>"
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """Enqueue a job with these arguments and return its id.
 
         In the transaction of `app.using(...)` if there is one, else in one of its own.
@@ -74,11 +95,11 @@ class Task(Generic[P, R]):
         """
         return self._enqueuer.enqueue_spec(self.spec(*args, **kwargs), None)
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """The same as `enqueue`, for callers in an event loop."""
         return await self._enqueuer.aenqueue_spec(self.spec(*args, **kwargs), None)
 
-    def spec(self, *args: P.args, **kwargs: P.kwargs) -> Spec:
+    def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> Spec:
         """Return the job without enqueuing it, for `app.enqueue_many`."""
         return dataclasses.replace(self._defaults, payload=self._payload(args, kwargs))
 
@@ -103,28 +124,21 @@ class Task(Generic[P, R]):
         """
         if delay is not None and available_at is not None:
             raise InvalidJob("A job has a delay or an available_at, not both.")
-        if available_at is not None and available_at.tzinfo is None:
+        if available_at is not None and available_at.utcoffset() is None:
             raise InvalidJob(
                 "available_at needs a time zone: a naive datetime means a different moment to every server."
             )
-        if priority is not None and priority not in set(Priority):
-            raise InvalidJob(f"The priority of a job must be one of -2, -1, 0, 1, 2, not {priority}.")
-        if max_attempts is not None and not 1 <= max_attempts <= 32_767:
-            raise InvalidJob(f"max_attempts must be from 1 to 32767, not {max_attempts}.")
-        duration = None if timeout is None else as_timedelta(timeout)
-        if duration is not None and duration <= timedelta(0):
-            raise InvalidJob(f"A timeout must be longer than nothing, not {duration}.")
-        if queue is not None and not 1 <= len(queue) <= 200:
-            raise InvalidJob("The name of a queue must have 1 to 200 characters.")
+        if queue is not None:
+            _check_name("queue", queue, InvalidJob)
         defaults = dataclasses.replace(
             self._defaults,
             queue=self._defaults.queue if queue is None else queue,
-            priority=self._defaults.priority if priority is None else priority,
-            delay=None if delay is None else as_timedelta(delay),
+            priority=self._defaults.priority if priority is None else _priority(priority, InvalidJob),
+            delay=None if delay is None else _duration("delay", delay, InvalidJob),
             available_at=available_at,
-            max_attempts=max_attempts,
-            timeout=duration,
-            metadata=None if metadata is None else encode_payload(metadata, task=f"the metadata of {self.name}"),
+            max_attempts=None if max_attempts is None else _max_attempts(max_attempts, InvalidJob),
+            timeout=_timeout(timeout, InvalidJob),
+            metadata=None if metadata is None else encode_metadata(metadata, task=self.name),
             notify=notify,
         )
         return Bound(self, defaults, tx)
@@ -143,7 +157,7 @@ class Task(Generic[P, R]):
         if args:
             if len(args) > len(self._positions):
                 raise InvalidPayload(
-                    f"{self.name} takes {len(self._positions)} arguments, but {len(args)} were given by position."
+                    f"{self.name} takes {len(self._positions)} by position, but {len(args)} were given."
                 )
             for name, value in zip(self._positions, args, strict=False):
                 if name in kwargs:
@@ -153,31 +167,29 @@ class Task(Generic[P, R]):
         return encode_payload(kwargs, task=self.name)
 
     def _check_names(self, names: Mapping[str, Any]) -> None:
-        if not self._takes_any and (unknown := names.keys() - self._known):
-            raise InvalidPayload(f"{self.name} has no argument {', '.join(map(repr, sorted(unknown)))}.")
-        if missing := self._required - names.keys():
-            raise InvalidPayload(f"{self.name} needs the argument {', '.join(map(repr, sorted(missing)))}.")
         if self._context_parameter in names:
             raise InvalidPayload(f"The argument {self._context_parameter!r} of {self.name} is filled in by the worker.")
+        if not self._takes_any and (unknown := names.keys() - self._known):
+            raise InvalidPayload(f"{self.name} has no {_arguments(unknown)}.")
+        if missing := self._required - names.keys():
+            raise InvalidPayload(f"{self.name} needs the {_arguments(missing)}.")
 
     def _read_signature(self) -> None:
         """Remember which names the function takes, so that neither enqueue nor run has to inspect it."""
-        try:
-            parameters = inspect.signature(self.function, eval_str=True).parameters.values()
-        except NameError:  # an annotation that only a type checker can resolve
-            parameters = inspect.signature(self.function).parameters.values()
         self._context_parameter: str | None = None
         self._takes_any = False
         known, required = [], set()
-        for parameter in parameters:
+        for parameter in _parameters(self):
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
                 raise ConfigurationError(
                     f"The task {self.name} cannot take {parameter}: a job carries its arguments by name."
                 )
-            if _is_context(parameter.annotation):
-                self._context_parameter = parameter.name
-            elif parameter.kind is parameter.VAR_KEYWORD:
+            if parameter.kind is parameter.VAR_KEYWORD:
                 self._takes_any = True
+            elif _is_context(parameter.annotation):
+                if self._context_parameter is not None:
+                    raise ConfigurationError(f"The task {self.name} has two parameters for the JobContext.")
+                self._context_parameter = parameter.name
             else:
                 known.append(parameter)
                 if parameter.default is parameter.empty:
@@ -195,45 +207,90 @@ class Bound(Generic[P, R]):
         self._defaults = defaults
         self._tx = tx
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """Enqueue a job with these arguments and settings and return its id."""
         return self._task._enqueuer.enqueue_spec(self.spec(*args, **kwargs), self._tx)
 
-    async def aenqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobId:
+    async def aenqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
         """The same as `enqueue`, for callers in an event loop."""
         return await self._task._enqueuer.aenqueue_spec(self.spec(*args, **kwargs), self._tx)
 
-    def spec(self, *args: P.args, **kwargs: P.kwargs) -> Spec:
+    def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> Spec:
         """Return the job without enqueuing it, for `app.enqueue_many`."""
         return dataclasses.replace(self._defaults, payload=self._task._payload(args, kwargs))
 
 
+def _parameters(task: Task[Any, Any]) -> Iterable[inspect.Parameter]:
+    """Return the parameters of a task's function, with their annotations read where they can be."""
+    with suppress(Exception):  # an annotation that only a type checker can read
+        return inspect.signature(task.function, eval_str=True).parameters.values()
+    try:
+        return inspect.signature(task.function).parameters.values()
+    except Exception as error:
+        raise ConfigurationError(f"The parameters of the task {task.name} cannot be read: {error}.") from None
+
+
 def _is_context(annotation: Any) -> bool:
-    return (
-        annotation is JobContext
-        or JobContext in get_args(annotation)
-        or (isinstance(annotation, str) and annotation.rpartition(".")[2] == "JobContext")
-    )
+    annotation = getattr(annotation, "__forward_arg__", annotation)
+    if isinstance(annotation, str):  # it could not be read
+        return re.fullmatch(r"(\w+\.|Optional\[)*JobContext(\s*\|\s*None|])?", annotation) is not None
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        return any(map(_is_context, get_args(annotation)))
+    return annotation is JobContext
 
 
-def _check_options(task: Task[Any, Any]) -> None:
-    """Raise ConfigurationError for options that cannot work, when the task is declared and not when it runs."""
-    options, name = task.options_, task.name
-    if not 1 <= len(name) <= 200 or not 1 <= len(options.queue) <= 200:
-        raise ConfigurationError("The name of a task or queue must have 1 to 200 characters.")
-    if options.executor not in get_args(ExecutorName):
-        raise ConfigurationError(f"The executor of {name} must be async, thread or process, not {options.executor!r}.")
-    if options.executor == "async" and not task.is_coroutine:
+def _check_function(task: Task[Any, Any]) -> None:
+    """Raise ConfigurationError for a function that its executor cannot run."""
+    name, executor = task.name, task.options_.executor
+    if inspect.isgeneratorfunction(task.function) or inspect.isasyncgenfunction(task.function):
+        raise ConfigurationError(f"The task {name} is a generator function: a job returns its result, not yields it.")
+    if executor == "async" and not task.is_coroutine:
         raise ConfigurationError(f"The task {name} is not a coroutine function: the async executor cannot run it.")
-    if options.executor == "thread" and task.is_coroutine:
+    if executor == "thread" and task.is_coroutine:
         raise ConfigurationError(f"The task {name} is a coroutine function: run it by the async or process executor.")
-    if options.executor == "process" and "<locals>" in task.__qualname__:
+    if executor == "process" and "<locals>" in task.__qualname__:
         raise ConfigurationError(
             f"The task {name} is defined inside a function, where a child process cannot find it: move it to a module."
         )
-    if not 1 <= options.max_attempts <= 32_767:
-        raise ConfigurationError(f"max_attempts of {name} must be from 1 to 32767, not {options.max_attempts}.")
-    if options.timeout is not None and options.timeout <= timedelta(0):
-        raise ConfigurationError(f"The timeout of {name} must be longer than nothing, not {options.timeout}.")
-    if options.keep not in get_args(Keep):
-        raise ConfigurationError(f"keep of {name} must be 'history' or 'nothing', not {options.keep!r}.")
+
+
+def _check_name(kind: str, name: str, error: type[PgjobsError]) -> None:
+    if not isinstance(name, str) or not 1 <= len(name) <= 200:
+        raise error(f"The name of a {kind} must have 1 to 200 characters.")
+    if re.search("[\0\ud800-\udfff]", name):
+        raise error(f"The name of a {kind} cannot hold NUL or half of a surrogate pair: {name!r}.")
+
+
+def _priority(value: int, error: type[PgjobsError]) -> Priority:
+    try:
+        return Priority(value)
+    except ValueError:
+        raise error(f"The priority of a job must be one of -2, -1, 0, 1, 2, not {value!r}.") from None
+
+
+def _max_attempts(value: int, error: type[PgjobsError]) -> int:
+    if not isinstance(value, int) or not 1 <= value <= 32_767:
+        raise error(f"max_attempts must be a number from 1 to 32767, not {value!r}.")
+    return value
+
+
+def _timeout(value: timedelta | float | None, error: type[PgjobsError]) -> timedelta | None:
+    timeout = None if value is None else _duration("timeout", value, error)
+    if timeout is not None and timeout <= timedelta(0):
+        raise error(f"A timeout must be longer than nothing, not {timeout}.")
+    return timeout
+
+
+def _duration(what: str, value: timedelta | float, error: type[PgjobsError]) -> timedelta:
+    try:
+        duration = as_timedelta(value)
+    except (TypeError, ValueError, OverflowError):
+        raise error(f"{what} must be seconds or a timedelta, not {value!r}.") from None
+    if duration > LONGEST:
+        raise error(f"{what} must not be longer than a century, and {duration} is.")
+    return duration
+
+
+def _arguments(names: Iterable[str]) -> str:
+    listed = sorted(map(repr, names))
+    return f"argument{'s' if len(listed) > 1 else ''} {', '.join(listed)}"
