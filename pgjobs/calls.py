@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast
 
 from pgjobs.errors import JobNotFound, SchemaTooNew, SchemaTooOld
@@ -287,7 +288,7 @@ def job(id: int) -> Call[Job]:
 
     return Call(
         f"select {_JOB_COLUMNS}, coalesce(errors, pgjobs.errors_of(id))::text from pgjobs.all_jobs where id = %s::bigint",
-        (id,),
+        (id if 0 < id < 2**63 else 0,),  # no job has the id 0
         read,
     )
 
@@ -308,12 +309,19 @@ def _read_job(row: Row) -> Job:
     (id, queue, task, status, priority, payload, attempts, max_attempts, crashes, run, worker, enqueued_at,
      available_at, claimed_at, finished_at, result, reason, metadata, errors) = row  # fmt: skip
     return Job(
-        id, queue, task, Status(status), Priority(priority), json.loads(payload), attempts, max_attempts, crashes, run,
+        id, queue, task, Status(status), Priority(priority), _json(payload), attempts, max_attempts, crashes, run,
         worker, enqueued_at, available_at, claimed_at, finished_at,
-        None if result is None else json.loads(result), reason,
-        None if metadata is None else json.loads(metadata),
+        None if result is None else _json(result), reason,
+        None if metadata is None else _json(metadata),
         tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
     )  # fmt: skip
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:  # an integer of thousands of digits, which plain SQL can write and Python refuses to read
+        return json.loads(text, parse_int=Decimal)
 
 
 def _read_error(error: dict[str, Any]) -> AttemptError:

@@ -10,12 +10,10 @@ as $$
 #variable_conflict use_column
 declare
     v_now timestamptz := pgjobs.now();
-    v_at  timestamptz := greatest(v_now, coalesce(p_available_at, v_now + p_delay));
+    v_at  timestamptz;
 begin
-    perform pgjobs.check_job(p_task, p_payload, p_queue, p_priority, p_max_attempts, p_timeout);
-    if p_delay is not null and p_available_at is not null then
-        raise exception 'A job has a delay or an available_at, not both.' using errcode = 'PJ001';
-    end if;
+    perform pgjobs.check_job(p_task, p_payload, p_queue, p_priority, p_delay, p_available_at, p_max_attempts, p_timeout, p_metadata);
+    v_at := greatest(v_now, coalesce(p_available_at, v_now + p_delay));
     return query
         insert into pgjobs.jobs (queue, task, payload, priority, rank, available_at, enqueued_at,
                                  max_attempts, timeout, metadata, wake)

@@ -12,15 +12,17 @@ declare
 begin
     return query
         with given as materialized (
+            -- Checked before anything is computed: a delay of ages would overflow.
             select g.ord, g.task, g.payload, coalesce(g.queue, 'default') as queue, coalesce(g.priority, 0) as priority,
-                   greatest(v_now, coalesce(g.available_at, v_now + make_interval(secs => g.delay))) as available_at,
-                   g.max_attempts, make_interval(secs => g.timeout) as timeout, g.metadata
+                   case when pgjobs.check_job(g.task, g.payload, coalesce(g.queue, 'default'), coalesce(g.priority, 0),
+                                              make_interval(secs => g.delay), g.available_at, g.max_attempts,
+                                              make_interval(secs => g.timeout), nullif(g.metadata, 'null'))
+                        then greatest(v_now, coalesce(g.available_at, v_now + make_interval(secs => g.delay))) end as available_at,
+                   g.max_attempts, make_interval(secs => g.timeout) as timeout, nullif(g.metadata, 'null') as metadata
             from rows from (jsonb_to_recordset(p_jobs) as (
                 task text, payload jsonb, queue text, priority integer, delay double precision,
                 available_at timestamptz, max_attempts integer, timeout double precision, metadata jsonb)
             ) with ordinality as g(task, payload, queue, priority, delay, available_at, max_attempts, timeout, metadata, ord)
-            where pgjobs.check_job(g.task, g.payload, coalesce(g.queue, 'default'), coalesce(g.priority, 0),
-                                   g.max_attempts, make_interval(secs => g.timeout))
         ), flagged as materialized (
             select f.ord
             from (select distinct on (g.queue) g.queue, g.available_at, g.ord
