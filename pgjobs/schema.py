@@ -10,17 +10,20 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import psycopg
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from pgjobs.errors import ConnectionFailed
+from pgjobs.connections import connecting, reason
+from pgjobs.errors import ConnectionFailed, PgjobsError, SchemaError, SchemaTooNew
+from pgjobs.version import __version__
 
 LOCK_KEY = 5_072_161_103  # any number that is ours: one migration at a time in a database
 
@@ -42,19 +45,23 @@ def migrate(dsn: str) -> Migration:
     """Bring the schema to this version: all revisions not yet applied, then functions and views, in one transaction.
 
     Several may call it at once: they take turns, and those after the first find nothing to do.
-    Raises ConnectionFailed when the database cannot be reached.
+    Raises ConnectionFailed when the database cannot be reached; SchemaTooNew when a newer pgjobs made the schema;
+    SchemaError when it is somebody else's, or the role may not change it. Then nothing was changed.
     """
-    with _connection(dsn) as connection:
-        # Before anything is read: who waited here must see what the one before did.
-        connection.exec_driver_sql("select pg_advisory_xact_lock(%s)", (LOCK_KEY,))
-        connection.exec_driver_sql("create schema if not exists pgjobs")
+    with _transaction(dsn, read_only=False) as connection:
+        _take_turn(connection)
         before = _revision(connection)
+        for statement in PREAMBLE:
+            connection.exec_driver_sql(statement)
         config = _config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        for _, statement in _live_sql():
-            # No parameters: a percent sign in a function body is a percent sign.
-            connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+        for name, statement in _live_sql():
+            try:
+                # No parameters: a percent sign in a function body is a percent sign.
+                connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+            except sqlalchemy.exc.DBAPIError as error:
+                raise _in_words(error, f" (sql/{name})") from error
         after = _revision(connection)
         assert after is not None
         return Migration(before, after)
@@ -63,9 +70,9 @@ def migrate(dsn: str) -> Migration:
 def check(dsn: str) -> Migration:
     """Tell which revision the database is at and which one it would be migrated to, and change nothing.
 
-    Raises ConnectionFailed when the database cannot be reached.
+    Raises as `migrate` does, but a role that may only read is enough.
     """
-    with _connection(dsn) as connection:
+    with _transaction(dsn, read_only=True) as connection:
         return Migration(_revision(connection), head())
 
 
@@ -73,11 +80,21 @@ def render() -> str:
     """Return the whole schema as one SQL script for psql, which makes the same database as `migrate`."""
     buffer = io.StringIO()
     command.upgrade(_config(buffer), "head", sql=True)
-    ddl = buffer.getvalue()
-    ddl = ddl.replace("BEGIN;\n", "BEGIN;\n\ncreate schema if not exists pgjobs;\n", 1)
-    live = "\n".join(f"-- {name}\n{statement}" for name, statement in _live_sql())
-    head_, commit, tail = ddl.rpartition("COMMIT;")
-    return f"{head_}{live}\n{commit}{tail}"
+    before, begin, rest = buffer.getvalue().partition("BEGIN;\n")
+    tables, commit, after = rest.rpartition("COMMIT;\n")
+    preamble = "".join(f"{statement};\n" for statement in PREAMBLE)
+    live = "".join(f"-- {name}\n{statement}\n" for name, statement in _live_sql())
+    return f"{before}{begin}\n{preamble}{tables}{live}{commit}{after}"
+
+
+# Said first on both roads, so that what they make does not depend on the defaults of a session. A schema that is there is
+# left to whoever made it: `create schema if not exists` asks for a right that the owner of only the schema lacks.
+PREAMBLE = (
+    "set local search_path = pg_catalog",
+    "set local standard_conforming_strings = on",
+    "set local check_function_bodies = on",
+    "do $$ begin if to_regnamespace('pgjobs') is null then create schema pgjobs; end if; end $$",
+)
 
 
 def head() -> str:
@@ -89,55 +106,98 @@ def head() -> str:
 
 def _config(output: io.StringIO | None = None) -> Config:
     config = Config(output_buffer=output) if output else Config()
-    config.set_main_option("script_location", str(_folder("migrations")))
+    # Alembic's configuration interpolates: a folder may well have a percent sign in its name.
+    config.set_main_option("script_location", str(_folder("migrations")).replace("%", "%%"))
     return config
 
 
+def _take_turn(connection: sqlalchemy.Connection) -> None:
+    """Wait until no other migration is under way; before anything is read, to see what that one did."""
+    # However long it takes. Other locks wait no longer than the role is meant to wait: a migration in line for a table
+    # makes everybody behind it wait as well.
+    connection.exec_driver_sql(
+        "select set_config(name, '0', true) from pg_settings where name in ('lock_timeout', 'statement_timeout',"
+        " 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+    )
+    connection.exec_driver_sql("select pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+    connection.exec_driver_sql("set local lock_timeout to default")
+
+
 def _revision(connection: sqlalchemy.Connection) -> str | None:
+    """Return the revision of the schema; None where there is none yet. Raises SchemaError for one that is not ours."""
     context = MigrationContext.configure(
         connection, opts={"version_table": "schema_revision", "version_table_schema": "pgjobs"}
     )
-    return context.get_current_revision()
-
-
-def _connection(dsn: str) -> _Transaction:
-    return _Transaction(dsn)
-
-
-class _Transaction:
-    """One connection in one READ COMMITTED transaction, whatever the role's defaults are."""
-
-    def __init__(self, dsn: str) -> None:
-        import psycopg
-
-        self._engine = sqlalchemy.create_engine(
-            "postgresql+psycopg://",
-            creator=lambda: psycopg.connect(dsn, application_name="pgjobs migrate"),
-            poolclass=sqlalchemy.NullPool,
-            isolation_level="READ COMMITTED",
+    revisions = context.get_current_heads()
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if unknown := set(revisions) - known:
+        raise SchemaTooNew(
+            f"The pgjobs schema in this database is at revision {min(unknown)}, which pgjobs {__version__} does not know:"
+            " it was made by a newer pgjobs, so install that."
         )
+    if not revisions and (stranger := connection.exec_driver_sql(_STRANGER).scalar()):
+        raise SchemaError(
+            f"This database has a schema pgjobs with a {stranger} that pgjobs did not make: rename that schema, or choose"
+            " another database."
+        )
+    (revision,) = revisions or (None,)
+    return revision
 
-    def __enter__(self) -> sqlalchemy.Connection:
-        try:
-            self._connection = self._engine.connect()
-        except sqlalchemy.exc.OperationalError as error:
-            raise ConnectionFailed(f"The database cannot be reached: {str(error.orig).strip()}") from error
-        self._transaction = self._connection.begin()
-        return self._connection
 
-    def __exit__(self, *exc: Any) -> None:
-        try:
-            self._transaction.__exit__(*exc)
-        finally:
-            self._connection.close()
-            self._engine.dispose()
+_STRANGER = """
+    select case c.relkind when 'v' then 'view ' when 'S' then 'sequence ' else 'table ' end || c.relname
+    from pg_catalog.pg_class c
+    where c.relnamespace = to_regnamespace('pgjobs') and c.relkind in ('r', 'p', 'f', 'v', 'm', 'S')
+      and c.relname <> 'schema_revision'
+    union all
+    select 'function ' || p.proname from pg_catalog.pg_proc p where p.pronamespace = to_regnamespace('pgjobs')
+    limit 1
+"""
+
+
+@contextmanager
+def _transaction(dsn: str, read_only: bool) -> Iterator[sqlalchemy.Connection]:
+    """Lend one connection in one READ COMMITTED transaction, whatever the role's defaults are."""
+
+    def connect() -> psycopg.Connection:
+        with connecting():
+            connection = psycopg.connect(dsn, application_name="pgjobs migrate")
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.read_only = read_only
+        connection.deferrable = False
+        return connection
+
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=connect, poolclass=sqlalchemy.NullPool)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sqlalchemy.exc.DBAPIError as error:
+        raise _in_words(error) from error
+    finally:
+        engine.dispose()
+
+
+def _in_words(error: sqlalchemy.exc.DBAPIError, where: str = "") -> PgjobsError:
+    """Return what the database refused as a sentence that says what to do."""
+    assert isinstance(error.orig, psycopg.Error)
+    told = reason(error.orig)
+    if error.connection_invalidated:
+        return ConnectionFailed(f"The connection broke before the migration was done: {told}. Run it again.")
+    if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+        return SchemaError(
+            f"This role has not the rights that a migration needs ({told}): migrate as the owner of the schema pgjobs; a new"
+            " one an administrator can make with `create schema pgjobs authorization ROLE`."
+        )
+    return SchemaError(f"The database refused the migration and nothing was changed{where}: {told}.")
 
 
 def _live_sql() -> Iterator[tuple[str, str]]:
     """The files in sql/ in an order in which each finds what it names: functions need only be there when called, but
     those in `language sql` and views are checked when they are made."""
     folder = _folder("sql")
-    files = {path.relative_to(folder).as_posix(): path.read_text() for path in sorted(folder.glob("*/*.sql"))}
+    files = {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in sorted(folder.glob("*/*.sql"))
+    }
     makes = {
         name: set(re.findall(r"create or replace (?:function|view) pgjobs\.(\w+)", text))
         for name, text in files.items()

@@ -23,8 +23,10 @@ begin
         raise exception 'available_at must be before the end of the year 9999, not %.', p_available_at using errcode = 'PJ001';
     elsif p_max_attempts not between 1 and 32767 then
         raise exception 'max_attempts must be from 1 to 32767, not %.', p_max_attempts using errcode = 'PJ001';
-    elsif p_timeout <= interval '0' or p_timeout > interval '100 years' then
-        raise exception 'A timeout must be longer than nothing and a century at most, not %.', p_timeout using errcode = 'PJ001';
+    elsif p_timeout <= interval '0' then
+        raise exception 'A timeout must be longer than nothing, not %.', p_timeout using errcode = 'PJ001';
+    elsif p_timeout > interval '100 years' then
+        raise exception 'A timeout may be a century at most, not %.', p_timeout using errcode = 'PJ001';
     elsif jsonb_typeof(p_metadata) <> 'object' then
         raise exception 'The metadata of a job must be a JSON object.' using errcode = 'PJ001';
     end if;

@@ -12,9 +12,8 @@ declare
 begin
     return query
         with given as materialized (
-            -- Checked before anything is computed: a delay of ages would overflow.
-            select g.ord, g.task, g.payload, coalesce(g.queue, 'default') as queue, coalesce(g.priority, 0) as priority,
-                   case when pgjobs.check_job(g.task, g.payload, coalesce(g.queue, 'default'), coalesce(g.priority, 0),
+            select g.ord, g.task, coalesce(g.payload, '{}') as payload, coalesce(g.queue, 'default') as queue, coalesce(g.priority, 0) as priority,
+                   case when pgjobs.check_job(g.task, coalesce(g.payload, '{}'), coalesce(g.queue, 'default'), coalesce(g.priority, 0),
                                               make_interval(secs => g.delay), g.available_at, g.max_attempts,
                                               make_interval(secs => g.timeout), nullif(g.metadata, 'null'))
                         then greatest(v_now, coalesce(g.available_at, v_now + make_interval(secs => g.delay))) end as available_at,
