@@ -414,7 +414,7 @@ def session() -> Call[None]:
     return Call(
         "select set_config('default_transaction_isolation', 'read committed', false),"
         " set_config('default_transaction_read_only', 'off', false), set_config('statement_timeout', '0', false),"
-        " set_config('lock_timeout', '0', false), set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', false)",
+        " set_config('lock_timeout', '0', false), set_config('jit', 'off', false), set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', false)",
         (),
         lambda rows: None,
     )

@@ -4,6 +4,8 @@
 create or replace function pgjobs.cancel(ids bigint[], reason text default null)
 returns setof bigint
 language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -11,18 +13,20 @@ declare
 begin
     return query
         with chosen as materialized (
-            select j.id from pgjobs.jobs j
-            where j.id = any (ids) and j.status = 'ready'
-            order by j.id
-            for update skip locked
+            select j.tid
+            from (select distinct i from unnest(ids) i order by i) g(id)
+            cross join lateral (
+                -- Not status = 'ready', which would let the planner walk the ready index (I2: the same).
+                select j.ctid as tid from pgjobs.jobs j where j.id = g.id and j.worker is null limit 1 for update skip locked
+            ) j
         ), gone as (
-            delete from pgjobs.jobs j using chosen c where j.id = c.id returning j.*
+            delete from pgjobs.jobs j using chosen c where j.ctid = c.tid returning j.*
         ), finished as (
             insert into pgjobs.job_history (slot, id, enqueued_at, finished_at, run, attempts, max_attempts, crashes, priority,
                                             status, queue, task, payload, metadata, reason, errors)
             select pgjobs.history_slot(v_now), g.id, g.enqueued_at, v_now, g.run, g.attempts, g.max_attempts, g.crashes, g.priority,
                    'cancelled', g.queue, g.task, g.payload, g.metadata, cancel.reason,
-                   case when g.attempts > 0 then pgjobs.errors_of(g.id) end
+                   case when g.run > 0 then pgjobs.errors_of(g.id) end
             from gone g
         ), forgotten as (
             delete from pgjobs.attempts a using gone g where a.job_id = g.id

@@ -11,7 +11,7 @@
 --   paused    a queue that was left out: its cursors must begin at the head when it runs again
 --   cursor    the entry (queue, rank) at which the limit was reached, and where its next scan begins
 --   scanned   last and always: run = how many entries were scanned to their end; at = where their next scan begins;
---             seconds = until the next job falls due (null if none, or if the limit was reached)
+--             seconds = until the next job falls due (null if none does within a minute, or if the limit was reached)
 --
 -- I2: one lease per job; FOR UPDATE SKIP LOCKED lets two claimers never meet. I4: run rises by one.
 -- I5: due is what the clock of the database says. A cursor ahead of that clock is ignored (the clock was set back).
@@ -113,11 +113,13 @@ begin
     at := (v_now - p_overlap)::text;
     run := case when p_limit <= 0 then 0 when v_full then v_ord - 1 else cardinality(p_queues) end;
     if p_limit > 0 and not v_full then
+        -- A minute is more than any poll: what lies further off, cancelled or not, is not walked (I8).
         select min(j.available_at) into v_due
         from rows from (unnest(p_queues), unnest(p_ranks)) as c(queue, rank)
         cross join lateral (
             select j.available_at from pgjobs.jobs j
-            where j.status = 'ready' and j.queue = c.queue and j.rank = c.rank and j.available_at > v_now
+            where j.status = 'ready' and j.queue = c.queue and j.rank = c.rank
+              and j.available_at > v_now and j.available_at <= v_now + interval '1 minute'
             order by j.available_at, j.id limit 1
         ) j;
         seconds := extract(epoch from v_due - v_now);

@@ -4,7 +4,7 @@
 create or replace function pgjobs.leases_v1(p_worker integer, p_limit integer)
 returns table (id bigint, run integer)
 language plpgsql stable
-set enable_seqscan = off set enable_bitmapscan = off
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
 #variable_conflict use_column
 declare

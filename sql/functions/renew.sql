@@ -7,7 +7,7 @@
 create or replace function pgjobs.renew_v1(p_worker integer, p_running integer, p_claims_since timestamptz, p_stopping boolean)
 returns void
 language plpgsql volatile
-set enable_seqscan = off set enable_bitmapscan = off
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
 declare
     v_now timestamptz := pgjobs.now();

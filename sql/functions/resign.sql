@@ -3,6 +3,7 @@
 -- which case it is still registered and should ask again.
 create or replace function pgjobs.resign_v1(p_worker integer) returns integer
 language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
 declare
     v_ids  bigint[];

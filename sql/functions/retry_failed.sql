@@ -8,30 +8,50 @@ create or replace function pgjobs.retry_failed_v1(
     p_ids bigint[], p_queue text, p_task text, p_error text, p_since timestamptz, p_limit integer, p_after bigint)
 returns setof bigint
 language plpgsql volatile
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off
 as $$
 declare
     v_now     timestamptz := pgjobs.now();
     v_missing bigint;
+    v_tids    tid[];
 begin
-    select i into v_missing from unnest(p_ids) i
-    where not exists (select from pgjobs.dead_letters d where d.id = i) order by i limit 1;
-    if found then
+    -- Not with exists: that the planner may answer by hashing the whole table.
+    select min(i) into v_missing from unnest(p_ids) i where (select d.id from pgjobs.dead_letters d where d.id = i) is null;
+    if v_missing is not null then
         raise exception 'There is no dead letter with the id %; nothing was retried.', v_missing using errcode = 'PJ002';
     end if;
-    return query
-        with chosen as materialized (
-            select d.* from pgjobs.dead_letters d
+    -- One branch for each way to the rows: by their ids, or through all of them in order.
+    if p_ids is not null then
+        v_tids := array(
+            select d.tid
+            from (select distinct i from unnest(p_ids) i where i > p_after order by i) g(id)
+            cross join lateral (
+                select d.ctid as tid from pgjobs.dead_letters d
+                where d.id = g.id
+                  and (p_queue is null or d.queue = p_queue)
+                  and (p_task is null or d.task = p_task)
+                  and (p_error is null or position(lower(p_error) in lower(d.error)) > 0)
+                  and (p_since is null or d.failed_at >= p_since)
+                limit 1
+                for update skip locked
+            ) d
+            limit p_limit);
+    else
+        v_tids := array(
+            select d.ctid from pgjobs.dead_letters d
             where d.id > p_after
-              and (p_ids is null or d.id = any (p_ids))
               and (p_queue is null or d.queue = p_queue)
               and (p_task is null or d.task = p_task)
               and (p_error is null or position(lower(p_error) in lower(d.error)) > 0)
               and (p_since is null or d.failed_at >= p_since)
             order by d.id
             limit p_limit
-            for update skip locked
-        ), taken as (
-            delete from pgjobs.dead_letters d using chosen c where d.id = c.id
+            for update skip locked);
+    end if;
+    return query
+        with chosen as (
+            delete from pgjobs.dead_letters d where d.ctid = any (v_tids) returning d.*
         ), flagged as materialized (
             select c.queue, min(c.id) as id from chosen c group by c.queue
         )

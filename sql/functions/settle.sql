@@ -29,7 +29,8 @@ declare
     v_now     timestamptz := pgjobs.now();
     v_slot    smallint := pgjobs.history_slot(v_now);
     v_settled bigint[];
-    v_failed  bigint[];  -- finished jobs that have rows in attempts
+    v_failed  bigint[];  -- finished jobs that may have rows in attempts: any earlier run may have failed, also
+                         -- before a retry of the dead letter, which counts attempts anew
     v_queue   text;
 begin
     if p_ids is not null and cardinality(p_ids) > 0 then
@@ -37,12 +38,16 @@ begin
             select g.id, g.run, coalesce(g.keep, true) as keep, g.ord
             from rows from (unnest(p_ids), unnest(p_runs), unnest(p_keep)) with ordinality as g(id, run, keep, ord)
         ), locked as materialized (
-            select j.ctid as tid, g.keep, g.ord
-            from given g
-            join pgjobs.jobs j on j.id = g.id
-            where j.run = g.run and j.worker = p_worker
-            order by j.id
-            for update of j skip locked
+            -- Row by row through the primary key, also where the planner believes the table to be empty: a subquery with
+            -- a limit is not turned around.
+            select j.tid, g.keep, g.ord
+            from (select * from given order by id) g
+            cross join lateral (
+                select j.ctid as tid from pgjobs.jobs j
+                where j.id = g.id and j.run = g.run and j.worker = p_worker
+                limit 1
+                for update skip locked
+            ) j
         ), gone as (
             delete from pgjobs.jobs j using locked l where j.ctid = l.tid
             returning j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes, j.priority,
@@ -54,11 +59,11 @@ begin
             select v_slot, g.id, g.enqueued_at, g.claimed_at, v_now, g.worker, g.run, g.attempts,
                    g.max_attempts, g.crashes, g.priority, 'completed', g.queue, g.task, g.payload, g.metadata,
                    nullif(p_results -> (g.ord - 1)::integer, 'null'),
-                   case when g.attempts > 0 then pgjobs.errors_of(g.id) end
+                   case when g.run > 1 then pgjobs.errors_of(g.id) end
             from gone g
             where g.keep
         )
-        select array_agg(g.id), array_agg(g.id) filter (where g.attempts > 0)
+        select array_agg(g.id), array_agg(g.id) filter (where g.run > 1)
         into v_settled, v_failed
         from gone g;
         if v_failed is not null then

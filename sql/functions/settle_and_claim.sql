@@ -8,6 +8,7 @@ returns table (verb text, id bigint, run integer, queue text, rank smallint, at 
                priority smallint, attempts smallint, crashes smallint, max_attempts smallint, seconds double precision,
                enqueued_at text, metadata text)
 language plpgsql volatile
+set jit = off
 as $$
 #variable_conflict use_column
 begin

@@ -18,8 +18,9 @@ begin
         from jsonb_to_recordset(p_others) as g(
             id bigint, run integer, outcome text, delay double precision, error text, message text, traceback text,
             reason text, max_attempts integer)
+        order by g.id
     ), locked as materialized (
-        select j.ctid as tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
+        select j.tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
                j.crashes, j.priority, j.max_attempts, g.outcome, g.error, g.message, g.traceback, g.reason,
                j.attempts + (g.outcome in ('retry', 'fail'))::integer as attempts,
                v_now + make_interval(secs => greatest(g.delay, 0)) as again_at,
@@ -29,11 +30,15 @@ begin
                    when g.outcome = 'retry' and j.attempts + 1 >= coalesce(j.max_attempts, g.max_attempts, 1) then 'exhausted'
                end as ending
         from given g
-        join pgjobs.jobs j on j.id = g.id
-        where j.run = g.run and j.worker = p_worker
-          and g.outcome in ('retry', 'fail', 'snooze', 'release', 'cancel')
-        order by j.id
-        for update of j skip locked
+        cross join lateral (
+            select j.ctid as tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at,
+                   j.worker, j.crashes, j.priority, j.max_attempts, j.attempts
+            from pgjobs.jobs j
+            where j.id = g.id and j.run = g.run and j.worker = p_worker
+            limit 1
+            for update skip locked
+        ) j
+        where g.outcome in ('retry', 'fail', 'snooze', 'release', 'cancel')
     ), recorded as (
         insert into pgjobs.attempts (job_id, run, attempt, worker, started_at, failed_at, error, message, traceback)
         select l.id, l.run, l.attempts, l.worker, l.claimed_at, v_now,
@@ -56,7 +61,7 @@ begin
                                         reason, errors)
         select pgjobs.history_slot(v_now), l.id, l.enqueued_at, l.claimed_at, v_now, l.worker, l.run, l.attempts,
                l.max_attempts, l.crashes, l.priority, 'cancelled', l.queue, l.task, l.payload, l.metadata,
-               l.reason, case when l.attempts > 0 then pgjobs.errors_of(l.id) end
+               l.reason, case when l.run > 1 then pgjobs.errors_of(l.id) end
         from locked l
         where l.ending = 'cancelled'
     ), again as (
@@ -67,7 +72,7 @@ begin
         from locked l
         where j.ctid = l.tid and l.ending is null
     )
-    select array_agg(l.id), array_agg(l.id) filter (where l.ending = 'cancelled' and l.attempts > 0),
+    select array_agg(l.id), array_agg(l.id) filter (where l.ending = 'cancelled' and l.run > 1),
            array_agg(distinct l.queue) filter (where l.outcome = 'release')
     into v_settled, v_failed, v_queues
     from locked l;

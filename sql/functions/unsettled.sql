@@ -4,8 +4,9 @@ create or replace function pgjobs.unsettled(p_worker integer, p_ids bigint[], p_
 returns table (verb text, id bigint, run integer)
 language sql stable
 as $$
-    select case when exists (select from pgjobs.jobs j where j.id = g.id and j.run = g.run and j.worker = p_worker)
-                then 'locked' else 'fenced' end, g.id, g.run
+    -- Not with exists: that the planner may answer by hashing the whole table.
+    select coalesce((select 'locked' from pgjobs.jobs j where j.id = g.id and j.run = g.run and j.worker = p_worker), 'fenced'),
+           g.id, g.run
     from rows from (unnest(p_ids), unnest(p_runs)) as g(id, run)
     where g.id <> all (coalesce(p_settled, '{}'))
 $$;

@@ -166,6 +166,24 @@ def test_what_a_verb_touches_does_not_grow_with(grow: Callable[[Bench, int], Non
     assert {verb: (before[verb], after[verb]) for verb in before if after[verb] > before[verb] + SLACK} == {}
 
 
+def test_what_a_rescue_touches_does_not_grow_with_what_its_worker_settled_before(held: Bench) -> None:
+    def rescue_after(count: int) -> int:
+        silent = Bench(held.db, held.clock)
+        assert silent.run(calls.resign(silent.worker)) == 0
+        silent.worker = silent.register(timedelta(minutes=2))
+        jobs_that_were_completed(silent, count)
+        silent.tidy()  # and renewed
+        silent.enqueue_and_claim()
+        held.clock.advance(timedelta(minutes=2))
+        cost = pages(held.db, calls.rescue(BATCH))
+        assert len(held.claim(2 * BATCH)) == BATCH
+        return cost
+
+    rescue_after(150)
+    before = rescue_after(150)
+    assert rescue_after(15_000) <= before + SLACK
+
+
 def test_the_measure_sees_what_statements_inside_functions_touch(held: Bench) -> None:
     held.db.execute(
         "create function pg_temp.look() returns bigint language plpgsql"

@@ -1,0 +1,82 @@
+"""The wheel: what it carries, and that it makes the schema without the repository beside it."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from pgjobs import schema
+
+ROOT = Path(__file__).resolve().parents[2]
+CARRIED = {"sql": "_sql", "migrations": "_migrations", "examples": "_examples"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check",
+        "--no-cache-dir", f"--wheel-dir={folder}", str(ROOT))  # fmt: skip
+    (wheel,) = folder.glob("pgjobs-*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the wheel was unpacked, with a name that is not harmless."""
+    folder = tmp_path_factory.mktemp("unpacked") / "50% off"
+    with ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
+    done = subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_carries_every_file_of_the_schema_and_the_examples(installed: Path) -> None:
+    for source, inside in CARRIED.items():
+        ours, theirs = files(ROOT / source), files(installed / "pgjobs" / inside)
+        assert ours
+        assert theirs == ours
+    assert (installed / "pgjobs" / "py.typed").exists()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in path.relative_to(folder).parts)
+    }
+
+
+def test_nothing_in_the_wheel_is_a_link_or_stands_outside_the_package(wheel: Path) -> None:
+    # A link to a folder would vanish from the wheel silently.
+    for source in ("pgjobs", *CARRIED):
+        assert [path for path in (ROOT / source).rglob("*") if path.is_symlink()] == []
+    with ZipFile(wheel) as archive:
+        for member in archive.infolist():
+            assert not stat.S_ISLNK(member.external_attr >> 16)
+            assert member.filename.partition("/")[0] in ("pgjobs", f"pgjobs-{wheel.name.split('-')[1]}.dist-info")
+            assert not member.filename.endswith((".pyc", "~"))
+
+
+def test_the_wheel_renders_and_migrates_without_the_repository(installed: Path, empty: str) -> None:
+    program = (
+        "import sys, pgjobs; from pgjobs import schema; assert pgjobs.__file__.startswith(sys.argv[1]), pgjobs.__file__;"
+        " print(schema.migrate(sys.argv[2]).after); print(schema.render(), end='')"
+    )
+    told = run(
+        sys.executable, "-c", program, str(installed), empty,
+        cwd=installed.parent, PYTHONPATH=str(installed), PYTHONDONTWRITEBYTECODE="1",
+    )  # fmt: skip
+    revision, _, script = told.partition("\n")
+    assert revision == schema.head()
+    assert script == schema.render()
