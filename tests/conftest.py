@@ -29,7 +29,8 @@ def pytest_configure(config: pytest.Config) -> None:
     global _server
     if not os.environ.get("PGJOBS_TEST_DSN"):
         # Tests lose nothing when the machine does: no fsync. Everything else as in production.
-        _server = EmbeddedPostgres(settings={"fsync": "off", "max_connections": "200"})
+        settings = {"fsync": "off", "max_connections": "200", "max_prepared_transactions": "10"}
+        _server = EmbeddedPostgres(settings=settings)
         os.environ["PGJOBS_TEST_DSN"] = _server.start()
     server = conninfo_to_dict(os.environ["PGJOBS_TEST_DSN"])
     config.option.postgresql_host = server.get("host", "127.0.0.1")

@@ -180,6 +180,9 @@ comment on column pgjobs.jobs.timeout is 'How long one run may take; null means 
 comment on column pgjobs.jobs.metadata is 'Anything the enqueuer wants to say about the job; handlers can read it.';
 comment on table pgjobs.attempts is
     'One row per run that ended in an error, of live and dead jobs, insert-only. When a job finishes they move into job_history.errors.';
+comment on column pgjobs.attempts.error is 'The type of the exception, or the outcome that the handler raised.';
+comment on column pgjobs.attempts.message is 'What the exception said.';
+comment on column pgjobs.attempts.worker is 'Which worker ran it.';
 comment on table pgjobs.job_history is
     'Finished jobs: a ring of 16 partitions of twelve hours each, emptied by TRUNCATE when their turn comes again.';
 comment on column pgjobs.job_history.slot is 'Number of the twelve-hour period in which it finished, modulo 16.';
@@ -197,6 +200,9 @@ comment on table pgjobs.workers is
     'Workers while they live. Key (id, gen): every write raises gen, so the newest version is found without walking dead ones (I8).';
 comment on column pgjobs.workers.lapses_at is 'When its lease ends unless it renews; then its jobs are taken back.';
 comment on column pgjobs.workers.claims_since is 'It holds nothing that it claimed before this time: where a look at its leases may begin.';
+comment on column pgjobs.workers.running is 'How many jobs it ran when it last renewed.';
+comment on column pgjobs.workers.gen is 'Which write of this worker the row is; rises by one with each.';
+comment on table pgjobs.schema_revision is 'Which revision of the tables this is; written by pgjobs migrate.';
 comment on column pgjobs.workers.lost is 'Its lease lapsed and rescue has begun: it can not renew any more.';
 comment on column pgjobs.workers.stopping is 'It claims no more and finishes what it runs.';
 """

@@ -11,7 +11,7 @@
 --   paused    a queue that was left out: its cursors must begin at the head when it runs again
 --   cursor    the entry (queue, rank) at which the limit was reached, and where its next scan begins
 --   scanned   last and always: run = how many entries were scanned to their end; at = where their next scan begins;
---             seconds = until the next job falls due (null if none does within a minute, or if the limit was reached)
+--             seconds = until the next job falls due (null if none does within ten minutes, or if the limit was reached)
 --
 -- I2: one lease per job; FOR UPDATE SKIP LOCKED lets two claimers never meet. I4: run rises by one.
 -- I5: due is what the clock of the database says. A cursor ahead of that clock is ignored (the clock was set back).
@@ -32,6 +32,8 @@ as $$
 #variable_conflict use_column
 declare
     v_now   timestamptz;
+    v_leased boolean;
+    v_since timestamptz;
     v_tids  tid[];
     v_ord   bigint;       -- the last entry that gave a job
     v_at    timestamptz;  -- and the last key it gave
@@ -40,6 +42,17 @@ declare
     v_due   timestamptz;
     v_paused text[];
 begin
+    -- Before the idle locks: they are the session's, and an error does not give them back.
+    -- First the lock and then the row: what a rescue did that had the lock before is seen.
+    if pg_try_advisory_xact_lock_shared('pgjobs.workers'::regclass::oid::int, p_worker) then
+        v_now := pgjobs.now();
+        select not w.lost and w.lapses_at > v_now, w.claims_since into v_leased, v_since
+        from pgjobs.workers w where w.id = p_worker order by w.gen desc limit 1;
+    end if;
+    if v_leased is distinct from true then
+        raise exception 'The lease of worker % has lapsed.', p_worker using errcode = 'PJ004';
+    end if;
+
     if p_idle then
         perform pg_advisory_lock_shared('pgjobs.queues'::regclass::oid::int, hashtext(q)) from (select distinct unnest(p_queues)) d(q);
     elsif not p_idle then
@@ -48,11 +61,6 @@ begin
 
     -- After the idle locks: whoever commits after this look must have seen them.
     v_now := pgjobs.now();
-    if not pg_try_advisory_xact_lock_shared('pgjobs.workers'::regclass::oid::int, p_worker)
-       or not coalesce((select not w.lost and w.lapses_at > v_now from pgjobs.workers w
-                        where w.id = p_worker order by w.gen desc limit 1), false) then
-        raise exception 'The lease of worker % has lapsed.', p_worker using errcode = 'PJ004';
-    end if;
     v_paused := array(select q.name from pgjobs.queues q where q.paused_at is not null and q.name = any (p_queues));
 
     if p_limit > 0 then
@@ -87,7 +95,8 @@ begin
         return query
             with claimed as (
                 update pgjobs.jobs j
-                set status = 'running', run = j.run + 1, worker = p_worker, claimed_at = v_now
+                set status = 'running', run = j.run + 1, worker = p_worker,
+                    claimed_at = greatest(v_now, v_since)  -- where leases and rescue look, also when the clock was set back
                 where j.ctid = any (v_tids)
                 returning j.id, j.run, j.queue, j.rank, j.available_at, j.task, j.payload, j.priority, j.attempts, j.crashes,
                           j.max_attempts, j.timeout, j.enqueued_at, j.metadata
@@ -113,13 +122,13 @@ begin
     at := (v_now - p_overlap)::text;
     run := case when p_limit <= 0 then 0 when v_full then v_ord - 1 else cardinality(p_queues) end;
     if p_limit > 0 and not v_full then
-        -- A minute is more than any poll: what lies further off, cancelled or not, is not walked (I8).
+        -- Ten minutes are more than any poll: what lies further off, cancelled or not, is not walked (I8).
         select min(j.available_at) into v_due
         from rows from (unnest(p_queues), unnest(p_ranks)) as c(queue, rank)
         cross join lateral (
             select j.available_at from pgjobs.jobs j
             where j.status = 'ready' and j.queue = c.queue and j.rank = c.rank
-              and j.available_at > v_now and j.available_at <= v_now + interval '1 minute'
+              and j.available_at > v_now and j.available_at <= v_now + interval '10 minutes'
             order by j.available_at, j.id limit 1
         ) j;
         seconds := extract(epoch from v_due - v_now);

@@ -10,6 +10,7 @@ declare
     v_name  text := format('pgjobs.job_history_%s', lpad(v_slot::text, 2, '0'));
     v_found boolean;
 begin
+    execute format('lock table only %s in access share mode nowait', v_name);
     execute format('select exists (select from %s)', v_name) into v_found;
     if not v_found then
         return false;

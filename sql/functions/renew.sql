@@ -11,12 +11,14 @@ set enable_seqscan = off set enable_bitmapscan = off set jit = off
 as $$
 declare
     v_now timestamptz := pgjobs.now();
+    v_gen integer;
 begin
+    -- Locked first: of two renewals at once, the second goes on from what the first wrote.
+    select w.gen into v_gen from pgjobs.workers w where w.id = p_worker order by w.gen desc limit 1 for update;
     update pgjobs.workers w
     set gen = w.gen + 1, renewed_at = v_now, lapses_at = v_now + w.lease, running = p_running, stopping = p_stopping,
         claims_since = coalesce(p_claims_since, w.claims_since)
-    where w.id = p_worker and not w.lost
-      and w.gen = (select n.gen from pgjobs.workers n where n.id = p_worker order by n.gen desc limit 1);
+    where w.id = p_worker and w.gen = v_gen and not w.lost;
     if not found then
         raise exception 'The lease of worker % has lapsed.', p_worker using errcode = 'PJ004';
     end if;

@@ -28,7 +28,7 @@ as $$
 declare
     v_now     timestamptz := pgjobs.now();
     v_slot    smallint := pgjobs.history_slot(v_now);
-    v_settled bigint[];
+    v_settled bigint[];  -- by their places in the call
     v_failed  bigint[];  -- finished jobs that may have rows in attempts: any earlier run may have failed, also
                          -- before a retry of the dead letter, which counts attempts anew
     v_queue   text;
@@ -63,7 +63,7 @@ begin
             from gone g
             where g.keep
         )
-        select array_agg(g.id), array_agg(g.id) filter (where g.run > 1)
+        select array_agg(g.ord), array_agg(g.id) filter (where g.run > 1)
         into v_settled, v_failed
         from gone g;
         if v_failed is not null then

@@ -15,13 +15,14 @@ declare
 begin
     with given as (
         select g.*
-        from jsonb_to_recordset(p_others) as g(
+        from rows from (jsonb_to_recordset(p_others) as (
             id bigint, run integer, outcome text, delay double precision, error text, message text, traceback text,
             reason text, max_attempts integer)
+        ) with ordinality as g(id, run, outcome, delay, error, message, traceback, reason, max_attempts, ord)
         order by g.id
     ), locked as materialized (
         select j.tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
-               j.crashes, j.priority, j.max_attempts, g.outcome, g.error, g.message, g.traceback, g.reason,
+               j.crashes, j.priority, j.max_attempts, g.ord, g.outcome, g.error, g.message, g.traceback, g.reason,
                j.attempts + (g.outcome in ('retry', 'fail'))::integer as attempts,
                v_now + make_interval(secs => greatest(g.delay, 0)) as again_at,
                case
@@ -72,7 +73,7 @@ begin
         from locked l
         where j.ctid = l.tid and l.ending is null
     )
-    select array_agg(l.id), array_agg(l.id) filter (where l.ending = 'cancelled' and l.run > 1),
+    select array_agg(l.ord), array_agg(l.id) filter (where l.ending = 'cancelled' and l.run > 1),
            array_agg(distinct l.queue) filter (where l.outcome = 'release')
     into v_settled, v_failed, v_queues
     from locked l;

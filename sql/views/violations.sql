@@ -22,7 +22,7 @@ create or replace view pgjobs.violations as
     union all
     select 'I2', j.id, 'is leased to worker ' || j.worker || ', which does not exist'
     from pgjobs.jobs j
-    where j.status = 'running' and not exists (select from pgjobs.workers w where w.id = j.worker)
+    where j.status = 'running' and j.worker is not null and not exists (select from pgjobs.workers w where w.id = j.worker)
     union all
     select 'I2', j.id, 'was claimed before the time since which its worker says it holds claims'
     from pgjobs.jobs j join pgjobs.workers w on w.id = j.worker

@@ -1,0 +1,340 @@
+"""What is announced, when, and to whom: once per queue and transaction, at commit, and only while somebody waits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from pgjobs.calls import Filter
+from pgjobs.job import Spec, Status
+from tests.conftest import Connection
+from tests.sql.by_hand import (
+    LEASE,
+    LOCKS,
+    Connect,
+    Ear,
+    StoppedClock,
+    Worker,
+    client,
+    enqueue_one,
+    ids,
+    job,
+    now,
+    one,
+    until,
+)
+from tests.sql.one_database import one_database
+
+database, dsn = one_database()
+
+LATE = timedelta(seconds=0.151)
+IN_TIME = timedelta(seconds=0.15)
+
+
+@pytest.fixture
+def clock(db: Connection) -> StoppedClock:
+    """Time stands still: a test that takes its time must not be late."""
+    return StoppedClock(db)
+
+
+@pytest.fixture(autouse=True)
+def time_stands_still(clock: StoppedClock) -> None:
+    """In the tests that do not move it, too."""
+
+
+class Waiting:
+    """A worker on a connection of its own that waits idle for the jobs of some queues."""
+
+    def __init__(self, connect: Connect, *queues: str) -> None:
+        self.worker = Worker(connect(), queues or ("default",))
+        self.worker.wait_idle()
+
+
+def wake_up(queue: str = "default") -> dict[str, Any]:
+    return {"queue": queue, "in": 0}
+
+
+def test_nothing_is_said_when_nobody_waits(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    worker = Worker(db)
+    enqueue_one(db)
+    client(db).enqueue_many([Spec("work")] * 3)
+    worker.release(*worker.claim())
+    worker.settle(worker.claim(1)[0], "fail")
+    client(db).retry_failed(Filter(), 10)
+    db.execute("select pgjobs.pause('default')")
+    db.execute("select pgjobs.resume('default')")
+    assert ear.heard() == []
+
+
+def test_one_message_per_queue_and_transaction_is_sent_at_commit(connect: Connect) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    Waiting(connect, "a", "b")
+    for queue in "a", "b", "a":
+        enqueue_one(db, queue=queue)
+        client(db).enqueue_many([Spec("work", queue=queue)] * 3)
+    assert ear.heard() == []
+    db.commit()
+    assert sorted(ear.heard(), key=str) == [wake_up("a"), wake_up("b")]
+    enqueue_one(db, queue="a")
+    db.commit()
+    assert ear.heard() == [wake_up("a")]
+
+
+def test_only_queues_for_which_somebody_waits_are_announced(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    Waiting(connect, "a")
+    client(db).enqueue_many([Spec("work", queue=queue) for queue in "abc"])
+    assert ear.heard() == [wake_up("a")]
+
+
+def test_who_begins_to_wait_after_the_insert_is_told_at_the_commit(connect: Connect) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    enqueue_one(db)
+    Waiting(connect)
+    db.commit()
+    assert ear.heard() == [wake_up()]
+
+
+def test_who_waits_no_more_is_not_told(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    worker = Waiting(connect).worker
+    worker.look(idle=False)
+    enqueue_one(db)
+    assert ear.heard() == []
+
+
+def test_who_is_gone_is_not_told(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    worker = Waiting(connect).worker
+    worker.connection.close()
+    until(db, f"not exists (select from {LOCKS})")
+    enqueue_one(db)
+    assert ear.heard() == []
+
+
+def test_of_several_who_wait_one_may_go_without_the_others_missing_anything(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    first, _ = Waiting(connect).worker, Waiting(connect).worker
+    first.look(idle=False)
+    enqueue_one(db)
+    assert ear.heard() == [wake_up()]
+
+
+def test_asking_leaves_no_lock_behind(connect: Connect) -> None:
+    db = connect()
+    enqueue_one(db)
+    assert one(db, f"select count(*) from {LOCKS}") == 0
+    Waiting(connect, "idle")
+    enqueue_one(db, queue="idle")
+    assert one(db, f"select array_agg(mode) from {LOCKS}") == ["ShareLock"]
+
+
+def test_a_rolled_back_transaction_says_nothing(connect: Connect) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db)
+    db.rollback()
+    assert ear.heard() == []
+
+
+def test_a_job_enqueued_after_a_savepoint_was_rolled_back_is_announced(connect: Connect) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    Waiting(connect)
+    db.execute("savepoint here")
+    enqueue_one(db)
+    db.execute("rollback to savepoint here")
+    enqueue_one(db)
+    db.commit()
+    assert ear.heard() == [wake_up()]
+
+
+# Jobs that are due later
+
+
+def test_a_job_that_falls_due_within_two_seconds_is_announced_with_the_time_until_then(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db, delay=timedelta(seconds=1.9))
+    assert ear.heard() == [{"queue": "default", "in": 1.9}]
+
+
+def test_a_job_that_falls_due_later_is_not_announced(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db, delay=timedelta(seconds=10))
+    client(db).enqueue_many([Spec("work", delay=timedelta(hours=1))] * 2)
+    assert ear.heard() == []
+
+
+def test_a_job_that_is_due_now_is_announced_after_one_that_is_not(connect: Connect) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db, delay=timedelta(hours=1))
+    enqueue_one(db)
+    db.commit()
+    assert ear.heard() == [wake_up()]
+
+
+# Commits that come late
+
+
+def test_a_late_commit_says_since_when_even_if_nobody_waits(connect: Connect, clock: StoppedClock) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    first = enqueue_one(db)
+    clock.advance(LATE)
+    enqueue_one(db)
+    enqueue_one(db, queue="other")
+    db.commit()
+    since = job(db, first).available_at
+    assert ear.heard() == [{"queue": "default", "since": since}]
+
+
+def test_a_late_commit_says_only_since_when_to_those_who_wait(connect: Connect, clock: StoppedClock) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db)
+    clock.advance(LATE)
+    db.commit()
+    assert [set(message) for message in ear.heard()] == [{"queue", "since"}]
+
+
+def test_a_commit_that_is_a_little_late_is_left_to_the_look_back(connect: Connect, clock: StoppedClock) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    enqueue_one(db)
+    clock.advance(IN_TIME)
+    db.commit()
+    assert ear.heard() == []
+
+
+def test_the_oldest_key_of_a_late_commit_is_announced(connect: Connect, clock: StoppedClock) -> None:
+    """Going back to it finds all later ones."""
+    db, ear = connect(autocommit=False), Ear(connect())
+    soon = enqueue_one(db, delay=timedelta(seconds=3))
+    due = enqueue_one(db)
+    clock.advance(timedelta(seconds=10))
+    db.commit()
+    announced = {message["since"] for message in ear.heard()}
+    first = job(db, due).available_at
+    assert first is not None
+    assert min(announced) == first
+    assert first < (job(db, soon).available_at or first)
+
+
+def test_a_job_whose_delay_ended_before_the_commit_is_announced_since_then(
+    connect: Connect, clock: StoppedClock
+) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    id = enqueue_one(db, delay=timedelta(minutes=5))
+    clock.advance(timedelta(minutes=6))
+    db.commit()
+    since = job(db, id).available_at
+    assert ear.heard() == [{"queue": "default", "since": since}]
+
+
+def test_dead_letters_that_are_retried_in_a_long_transaction_are_announced_too(
+    connect: Connect, clock: StoppedClock
+) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    worker = Worker(connect())
+    enqueue_one(worker.connection)
+    worker.settle(worker.claim_one(), "fail")
+    (id,) = client(db).retry_failed(Filter(), 10)
+    clock.advance(LATE)
+    db.commit()
+    since = job(db, id).available_at
+    assert ear.heard() == [{"queue": "default", "since": since}]
+
+
+# What else makes jobs ready
+
+
+def test_dead_letters_that_are_retried_wake_who_waits(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    worker = Worker(db, ["a", "b"])
+    client(db).enqueue_many([Spec("work", queue=queue) for queue in "aab"])
+    for claimed in worker.claim():
+        worker.settle(claimed, "fail")
+    Waiting(connect, "a", "b")
+    client(db).retry_failed(Filter(), 10)
+    assert sorted(ear.heard(), key=str) == [wake_up("a"), wake_up("b")]
+
+
+def test_released_jobs_wake_who_waits(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    worker = Worker(db)
+    client(db).enqueue_many([Spec("work")] * 2)
+    claimed = worker.claim()
+    Waiting(connect)
+    worker.release(*claimed)
+    assert ear.heard() == [wake_up()]
+
+
+def test_rescued_jobs_wake_who_waits(connect: Connect, clock: StoppedClock) -> None:
+    db, ear = connect(), Ear(connect())
+    enqueue_one(db)
+    Worker(db).claim()
+    clock.advance(LEASE * 2)
+    Waiting(connect)
+    client(db).rescue(10)
+    assert ear.heard() == [wake_up()]
+
+
+def test_a_queue_that_is_resumed_wakes_who_waits(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    db.execute("select pgjobs.pause('default')")
+    enqueue_one(db)
+    worker = Waiting(connect).worker
+    ear.heard()
+    db.execute("select pgjobs.resume('default')")
+    assert ear.heard() == [wake_up()]
+    assert len(worker.claim()) == 1
+
+
+def test_a_worker_does_not_wake_itself_with_what_it_gives_back(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    worker = Worker(db)
+    id = enqueue_one(db)
+    claimed = worker.claim_one()
+    worker.wait_idle()
+    worker.release(claimed)
+    assert ear.heard() == []
+    assert ids(worker.claim()) == [id]
+
+
+# Nothing at all
+
+
+def test_without_notify_nothing_is_said_however_late(connect: Connect, clock: StoppedClock) -> None:
+    db, ear = connect(autocommit=False), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db, notify=False)
+    client(db).enqueue_many([Spec("work")] * 2, notify=False)
+    clock.advance(timedelta(seconds=5))
+    db.commit()
+    assert ear.heard() == []
+
+
+def test_a_transaction_that_says_nothing_can_be_prepared(connect: Connect) -> None:
+    db = connect()
+    if one(db, "select current_setting('max_prepared_transactions')::integer") == 0:
+        pytest.skip("the server allows no prepared transactions (max_prepared_transactions = 0)")
+    Waiting(connect)
+    for notify in True, False:
+        db.execute("begin")
+        id = enqueue_one(db, notify=notify)
+        if notify:
+            with pytest.raises(
+                psycopg.errors.FeatureNotSupported, match="cannot PREPARE a transaction that has executed"
+            ):
+                db.execute("prepare transaction 'both phases'")
+            db.execute("rollback")
+        else:
+            db.execute("prepare transaction 'both phases'")
+            db.execute("commit prepared 'both phases'")
+    found = job(db, id)
+    assert found.status is Status.READY
+    assert found.enqueued_at <= now(db)

@@ -1,0 +1,209 @@
+"""rescue: the jobs of workers whose lease has lapsed are taken back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pgjobs.errors import LeaseLost
+from pgjobs.job import Priority, Spec, Status
+from tests.conftest import Clock, Connection
+from tests.sql.by_hand import LEASE, Worker, client, enqueue_one, ids, job, now, one
+from tests.sql.one_database import one_database
+
+database, dsn = one_database()
+
+LAPSE = LEASE + timedelta(seconds=1)
+
+
+def test_the_jobs_of_a_lapsed_worker_go_first_with_one_more_crash(db: Connection, clock: Clock) -> None:
+    worker = Worker(db)
+    id = enqueue_one(db, priority=Priority.BULK)
+    worker.claim()
+    clock.advance(LAPSE)
+    before = now(db)
+    assert client(db).rescue(10) == (1, 0)
+    found = job(db, id)
+    assert (found.status, found.crashes, found.attempts, found.run) == (Status.READY, 1, 0, 1)
+    assert (found.worker, found.claimed_at) == (None, None)
+    assert found.available_at is not None
+    assert before <= found.available_at <= now(db)
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+    urgent = enqueue_one(db, priority=Priority.CRITICAL)
+    again = Worker(db).claim()
+    assert [(job.id, job.rank, job.run, job.crashes) for job in again] == [(id, -3, 2, 1), (urgent, -2, 1, 0)]
+
+
+def test_a_worker_whose_lease_runs_is_left_alone(db: Connection, clock: Clock) -> None:
+    worker = Worker(db)
+    id = enqueue_one(db)
+    worker.claim()
+    clock.advance(LEASE - timedelta(seconds=10))
+    assert client(db).rescue(10) == (0, 0)
+    assert job(db, id).worker == worker.id
+
+
+def test_a_worker_that_renews_is_left_alone_however_long_its_jobs_run(db: Connection, clock: Clock) -> None:
+    worker = Worker(db)
+    id = enqueue_one(db)
+    claimed = worker.claim_one()
+    for _ in range(5):
+        clock.advance(LEASE - timedelta(seconds=10))
+        worker.renew()
+        assert client(db).rescue(10) == (0, 0)
+    assert worker.complete(claimed).fenced == []
+    assert job(db, id).status is Status.COMPLETED
+
+
+def test_a_worker_says_itself_how_long_its_lease_is(db: Connection, clock: Clock) -> None:
+    hasty, patient = Worker(db, lease=timedelta(seconds=5)), Worker(db, lease=timedelta(minutes=5))
+    first, second = enqueue_one(db), enqueue_one(db)
+    hasty.claim(1)
+    patient.claim(1)
+    clock.advance(timedelta(seconds=6))
+    assert client(db).rescue(10) == (1, 0)
+    assert (job(db, first).status, job(db, second).status) == (Status.READY, Status.RUNNING)
+
+
+def test_a_rescued_run_can_settle_neither_itself_nor_its_successor(db: Connection, clock: Clock) -> None:
+    worker = Worker(db)
+    id = enqueue_one(db)
+    old = worker.claim_one()
+    clock.advance(LAPSE)
+    client(db).rescue(10)
+    assert worker.complete(old).fenced == [(id, 1)]
+    successor = Worker(db)
+    new = successor.claim_one()
+    assert worker.complete(old).fenced == [(id, 1)]
+    assert worker.settle(old, "fail").fenced == [(id, 1)]
+    assert worker.release(old).fenced == [(id, 1)]
+    assert job(db, id).worker == successor.id
+    assert successor.complete(new).fenced == []
+
+
+def test_a_job_that_loses_its_third_worker_is_a_poison_pill(db: Connection, clock: Clock) -> None:
+    id = enqueue_one(db, payload='{"n": 1}', priority=Priority.LOW, max_attempts=9, metadata='{"m": 2}')
+    for crash, (rescued, dead) in (1, (1, 0)), (2, (1, 0)), (3, (0, 1)):
+        worker = Worker(db)
+        assert worker.claim_one().crashes == crash - 1
+        clock.advance(LAPSE)
+        assert client(db).rescue(10) == (rescued, dead)
+    found = job(db, id)
+    assert (found.status, found.crashes, found.attempts, found.run, found.worker) == (Status.DEAD, 3, 0, 3, worker.id)
+    assert found.reason == "crashed: WorkerLost: its worker died or fell silent 3 times while it ran"
+    assert (found.payload, found.priority, found.max_attempts, found.metadata) == ({"n": 1}, Priority.LOW, 9, {"m": 2})
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+
+
+def test_crashes_and_attempts_are_counted_apart(db: Connection, clock: Clock) -> None:
+    id = enqueue_one(db, max_attempts=9)
+    for _ in range(2):
+        worker = Worker(db)
+        worker.claim()
+        clock.advance(LAPSE)
+        client(db).rescue(10)
+    worker = Worker(db)
+    worker.settle(worker.claim_one(), "retry")
+    found = job(db, id)
+    assert (found.status, found.attempts, found.crashes) == (Status.READY, 1, 2)
+
+
+def test_all_lapsed_workers_are_found_and_the_living_between_them_are_not_touched(db: Connection, clock: Clock) -> None:
+    workers = [Worker(db) for _ in range(4)]
+    held = {}
+    for worker in workers:
+        held[worker.id] = enqueue_one(db)
+        worker.claim()
+    clock.advance(LAPSE)
+    alive = workers[1]
+    alive.renew()
+    assert client(db).rescue(10) == (3, 0)
+    assert [worker for (worker,) in db.execute("select id from pgjobs.workers")] == [alive.id]
+    assert job(db, held[alive.id]).status is Status.RUNNING
+
+
+def test_a_lapsed_worker_that_held_nothing_just_goes(db: Connection, clock: Clock) -> None:
+    Worker(db)
+    clock.advance(LAPSE)
+    assert client(db).rescue(10) == (0, 0)
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+
+
+def test_a_rescue_takes_back_no_more_than_its_limit_and_is_called_again(db: Connection, clock: Clock) -> None:
+    first, second = Worker(db), Worker(db)
+    ids = client(db).enqueue_many([Spec("work")] * 5)
+    first.claim(3)
+    second.claim(2)
+    clock.advance(LAPSE)
+    running = "select count(*) from pgjobs.jobs where status = 'running'"
+    for limit, rescued, left in (0, 0, 5), (1, 1, 4), (2, 2, 2), (2, 2, 0), (2, 0, 0):
+        assert client(db).rescue(limit) == (rescued, 0)
+        assert one(db, running) == left
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+    assert {(job(db, id).status, job(db, id).crashes) for id in ids} == {(Status.READY, 1)}
+
+
+def test_the_oldest_claims_are_taken_back_first(db: Connection, clock: Clock) -> None:
+    worker = Worker(db)
+    held = []
+    for _ in range(3):
+        held.append(enqueue_one(db))
+        worker.claim_one()
+    clock.advance(LAPSE)
+    client(db).rescue(2)
+    assert [lease.id for lease in worker.leases()] == held[2:]
+
+
+def test_a_worker_of_which_some_jobs_were_taken_back_can_neither_renew_nor_claim(db: Connection, clock: Clock) -> None:
+    worker = Worker(db)
+    client(db).enqueue_many([Spec("work")] * 2)
+    claimed = worker.claim()
+    clock.advance(LAPSE)
+    client(db).rescue(1)
+    with pytest.raises(LeaseLost):
+        worker.renew()
+    with pytest.raises(LeaseLost):
+        worker.claim()
+    # What was not taken back yet it may still settle.
+    (left,) = worker.leases()
+    assert worker.complete(*[job for job in claimed if job.id == left.id]).fenced == []
+    assert client(db).rescue(1) == (0, 0)
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+
+
+def test_a_job_is_rescued_however_old_its_claim_is(db: Connection, clock: Clock) -> None:
+    worker = Worker(db)
+    old = enqueue_one(db)
+    claimed = worker.claim_one()
+    for _ in range(3):
+        clock.advance(timedelta(seconds=50))
+        young = enqueue_one(db)
+        worker.claim_one()
+        worker.renew(claims_since=one(db, "select claimed_at::text from pgjobs.jobs where id = %s", old))
+    clock.advance(LAPSE)
+    assert client(db).rescue(10) == (4, 0)
+    assert worker.complete(claimed).fenced == [(old, 1)]
+    assert job(db, young).status is Status.READY
+
+
+def test_what_was_claimed_after_the_clock_was_set_back_is_rescued_too(db: Connection, clock: Clock) -> None:
+    """The worker said since when it holds claims by the clock as it was before."""
+    clock.advance(timedelta(minutes=10))
+    worker = Worker(db)
+    clock.advance(timedelta(minutes=-10))
+    id = enqueue_one(db)
+    assert ids(worker.claim()) == [id]
+    assert [lease.id for lease in worker.leases()] == [id]
+    clock.advance(timedelta(hours=1))
+    assert client(db).rescue(10) == (1, 0)
+
+
+def test_each_worker_is_reported_by_itself(db: Connection, clock: Clock) -> None:
+    first, second = Worker(db), Worker(db)
+    client(db).enqueue_many([Spec("work")] * 3)
+    first.claim(2)
+    second.claim(1)
+    clock.advance(LAPSE)
+    rows = db.execute("select worker, rescued, dead from pgjobs.rescue_v1(10)").fetchall()
+    assert rows == [(second.id, 1, 0), (first.id, 2, 0)]
