@@ -411,11 +411,18 @@ def notify(channel: str, payload: str) -> Call[None]:
 
 def session() -> Call[None]:
     """Settings for a session of our own, whatever the defaults of role and database are."""
+    settings = {
+        "default_transaction_isolation": "read committed",
+        "default_transaction_read_only": "off",
+        "statement_timeout": "0",
+        "lock_timeout": "0",
+        "jit": "off",
+        "DateStyle": "ISO",
+        "TimeZone": "UTC",
+    }
     return Call(
-        "select set_config('default_transaction_isolation', 'read committed', false),"
-        " set_config('default_transaction_read_only', 'off', false), set_config('statement_timeout', '0', false),"
-        " set_config('lock_timeout', '0', false), set_config('jit', 'off', false), set_config('DateStyle', 'ISO', false), set_config('TimeZone', 'UTC', false)",
-        (),
+        "select " + ", ".join("set_config(%s, %s, false)" for _ in settings),
+        tuple(text for setting in settings.items() for text in setting),
         lambda rows: None,
     )
 
