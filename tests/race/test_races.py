@@ -6,11 +6,14 @@ call has to wait for another does it run aside, in a thread; nothing sleeps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from pgjobs.calls import Filter
+from pgjobs.calls import Filter, Step
 from pgjobs.errors import JobNotFound, LeaseLost
 from pgjobs.job import Spec, Status
 from tests.conftest import Connection
@@ -22,6 +25,7 @@ database, dsn = one_database()
 
 LAPSE = LEASE + timedelta(seconds=1)
 PERIOD = timedelta(hours=12)
+FUNCTIONS = Path(__file__).parents[2] / "sql" / "functions"
 
 
 # settle and rescue
@@ -121,6 +125,81 @@ def test_two_rescues_at_once_do_not_wait_for_each_other_and_take_nothing_back_tw
     open_.commit()
     assert client(db).rescue(10) == (0, 0)
     assert [job(db, id).crashes for id in held] == [1, 1]
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+
+
+# settle, rescue, and somebody who writes into a row that runs: a person at psql, progress, a cancel request
+
+
+@contextmanager
+def held_up(db: Connection, function: str, condition: str) -> Iterator[None]:
+    """Let a function wait where it has seen its rows and not yet locked them, while `db` holds the advisory lock 42."""
+    text = (FUNCTIONS / f"{function}.sql").read_text()
+    assert condition in text, "the function has changed: say where it sees its rows"
+    db.execute(
+        "create function public.hold_up() returns boolean language plpgsql"
+        " as 'begin perform pg_advisory_lock_shared(42), pg_advisory_unlock_shared(42); return true; end'"
+    )
+    db.execute(text.replace(condition, f"public.hold_up() and {condition}").encode())
+    db.execute("select pg_advisory_lock(42)")
+    try:
+        yield
+    finally:
+        db.execute("select pg_advisory_unlock_all()")
+        db.execute(text.encode())
+        db.execute("drop function public.hold_up")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        ("complete", Status.COMPLETED),
+        ("fail", Status.DEAD),
+        ("retry", Status.READY),
+        ("cancel", Status.CANCELLED),
+        ("release", Status.READY),
+    ],
+)
+def test_an_outcome_is_written_whole_when_its_row_changes_just_before_it_is_locked(
+    connect: Connect, db: Connection, aside: CallAside, outcome: str, status: Status
+) -> None:
+    worker = Worker(connect())
+    id = enqueue_one(db)
+    claimed = worker.claim_one()
+
+    def settle() -> Step:
+        return worker.complete(claimed) if outcome == "complete" else worker.settle(claimed, outcome, max_attempts=2)
+
+    with held_up(db, "settle" if outcome == "complete" else "settle_others", "j.id = g.id and j.run = g.run"):
+        settling = aside(worker.connection, settle)
+        assert settling.waits(db)
+        db.execute("update pgjobs.jobs set metadata = '{\"seen\": true}' where id = %s", (id,))
+        db.execute("select pg_advisory_unlock(42)")
+        step = settling.result()
+    if step.locked:
+        step = settle()
+    assert (step.fenced, step.locked) == ([], [])
+    assert [found.status for found in client(db).jobs()] == [status]
+    assert job(db, id).metadata == {"seen": True}
+
+
+def test_a_poison_pill_is_buried_whole_when_its_row_changes_just_before_it_is_locked(
+    connect: Connect, db: Connection, clock: StoppedClock, aside: CallAside
+) -> None:
+    worker, rescuer = Worker(db), connect()
+    id = enqueue_one(db)
+    worker.claim()
+    db.execute("update pgjobs.jobs set crashes = 2")
+    clock.advance(LAPSE)
+    with held_up(db, "rescue", "j.status = 'running' and j.worker = v_row.id"):
+        rescue = aside(rescuer, lambda: client(rescuer).rescue(10))
+        assert rescue.waits(db)
+        db.execute("update pgjobs.jobs set metadata = '{\"seen\": true}' where id = %s", (id,))
+        db.execute("select pg_advisory_unlock(42)")
+        dead = rescue.result()[1]
+    dead += client(db).rescue(10)[1]
+    assert dead == 1
+    assert [found.status for found in client(db).jobs()] == [Status.DEAD]
     assert one(db, "select count(*) from pgjobs.workers") == 0
 
 

@@ -156,6 +156,13 @@ def test_only_those_after_the_given_id_are_met(db: Connection) -> None:
     buried = bury(db, *[Spec("work", queue="ocr")] * 3)
     assert retry(db, after=buried[0]) == buried[1:]
     assert job(db, buried[0]).status is Status.DEAD
+    assert retry(db, after=buried[0], ids=[buried[0]]) == []
+
+
+def test_an_id_that_is_named_twice_counts_once(db: Connection) -> None:
+    first, second, third = bury(db, *[Spec("work", queue="ocr")] * 3)
+    assert retry(db, ids=[second, first, first, second], limit=2) == [first, second]
+    assert job(db, third).status is Status.DEAD
 
 
 def test_people_say_it_in_sql(db: Connection) -> None:

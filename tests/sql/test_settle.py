@@ -209,14 +209,16 @@ def test_the_errors_of_neighbours_in_the_batch_stay_with_them(db: Connection) ->
 
 def test_the_errors_from_before_a_retry_of_the_dead_letter_go_into_the_history_too(db: Connection) -> None:
     worker = Worker(db)
-    id = enqueue_one(db)
-    worker.settle(worker.claim_one(), "fail", message="the scanner was off")
-    client(db).retry_failed(Filter(ids=[id]), 1)
-    worker.complete(worker.claim_one())
-    done = job(db, id)
-    assert (done.status, done.attempts) == (Status.COMPLETED, 0)
-    assert [error.message for error in done.errors] == ["the scanner was off"]
-    assert rows_of_attempts(db) == 0
+    for status in Status.COMPLETED, Status.CANCELLED:
+        id = enqueue_one(db)
+        worker.settle(worker.claim_one(), "fail", message="the scanner was off")
+        client(db).retry_failed(Filter(ids=[id]), 1)
+        again = worker.claim_one()
+        worker.complete(again) if status is Status.COMPLETED else worker.settle(again, "cancel")
+        done = job(db, id)
+        assert (done.status, done.attempts) == (status, 0)
+        assert [error.message for error in done.errors] == ["the scanner was off"]
+        assert rows_of_attempts(db) == 0
 
 
 # Neither completed nor failed
