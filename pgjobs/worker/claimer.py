@@ -43,13 +43,17 @@ class Claimer:
         self._batch_of: dict[Lease, str] = {}
         self._scanned_to: str | None = None
         self._doubtful = False
+        self._client: AsyncClient | None = None
+        self.pace = Pace(poll.total_seconds(), time.monotonic())
         self.attach(None)
 
     def attach(self, client: AsyncClient | None) -> None:
-        """Begin a new session: no cursors, no idle locks, and doubt about what was under way."""
+        """Begin anew: no cursors, and doubt about what was under way. A new session has no idle locks, the same keeps them."""
+        idle = client is not None and client is self._client and self.pace.idle
         self._client = client
         self.cursors = Cursors(self._queues)
         self.pace = Pace(self._poll.total_seconds(), time.monotonic())
+        self.pace.idle = idle
         self._doubtful = bool(self._batch_of) or self._doubtful
 
     @property

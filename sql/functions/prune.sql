@@ -1,5 +1,5 @@
 -- prune: empties the next slot of the history ring before its turn comes; one slot a call (I12).
--- What is emptied finished at least seven and a half days ago. Returns whether it emptied something.
+-- What is emptied finished at least seven days ago. Returns whether it emptied something.
 -- Locks: ACCESS EXCLUSIVE on that one partition, which nobody writes to; tried, never waited for, because whoever
 -- waits for such a lock makes all readers wait behind it.
 create or replace function pgjobs.prune_v1() returns boolean

@@ -47,23 +47,28 @@ begin
             for update skip locked
         ), gone as (
             delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.crashes >= 3
-        ), buried as (
-            insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
-                                             priority, queue, task, payload, timeout, metadata, reason, error)
-            select l.id, l.enqueued_at, l.claimed_at, v_now, l.worker, l.run, l.attempts, l.max_attempts, l.crashes,
-                   l.priority, l.queue, l.task, l.payload, l.timeout, l.metadata, 'crashed',
-                   'WorkerLost: its worker died or fell silent ' || l.crashes || ' times while it ran'
-            from locked l where l.crashes >= 3
+            returning l.*
         ), again as (
             update pgjobs.jobs j
             set status = 'ready', worker = null, claimed_at = null, crashes = l.crashes, rank = -3, available_at = v_now, wake = false
             from locked l
             where j.ctid = l.tid and l.crashes < 3
+            returning l.*
+        ), written as materialized (
+            -- I1: all else goes by what was written; see settle_others.
+            select * from gone union all select * from again
+        ), buried as (
+            insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
+                                             priority, queue, task, payload, timeout, metadata, reason, error)
+            select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
+                   w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, 'crashed',
+                   'WorkerLost: its worker died or fell silent ' || w.crashes || ' times while it ran'
+            from written w where w.crashes >= 3
         )
-        select count(*) filter (where l.crashes < 3), count(*) filter (where l.crashes >= 3),
-               array_agg(distinct l.queue) filter (where l.crashes < 3)
+        select count(*) filter (where w.crashes < 3), count(*) filter (where w.crashes >= 3),
+               array_agg(distinct w.queue) filter (where w.crashes < 3)
         into rescued, dead, v_queues
-        from locked l;
+        from written w;
 
         worker := v_row.id;
         v_left := v_left - rescued - dead;

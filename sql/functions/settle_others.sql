@@ -13,13 +13,19 @@ declare
     v_queue   text;
     v_queues  text[];
 begin
+    select (o ->> 'outcome') into v_queue from jsonb_array_elements(p_others) o
+    where coalesce(o ->> 'outcome', '') not in ('retry', 'fail', 'snooze', 'release', 'cancel') limit 1;
+    if found then
+        raise exception 'There is no outcome %.', coalesce(quote_literal(v_queue), 'null') using errcode = 'PJ001';
+    end if;
+
     with given as (
-        select g.*
+        select distinct on (g.id, g.run) g.*
         from rows from (jsonb_to_recordset(p_others) as (
             id bigint, run integer, outcome text, delay double precision, error text, message text, traceback text,
             reason text, max_attempts integer)
         ) with ordinality as g(id, run, outcome, delay, error, message, traceback, reason, max_attempts, ord)
-        order by g.id
+        order by g.id, g.run, g.ord
     ), locked as materialized (
         select j.tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
                j.crashes, j.priority, j.max_attempts, g.ord, g.outcome, g.error, g.message, g.traceback, g.reason,
@@ -39,32 +45,9 @@ begin
             limit 1
             for update skip locked
         ) j
-        where g.outcome in ('retry', 'fail', 'snooze', 'release', 'cancel')
-    ), recorded as (
-        insert into pgjobs.attempts (job_id, run, attempt, worker, started_at, failed_at, error, message, traceback)
-        select l.id, l.run, l.attempts, l.worker, l.claimed_at, v_now,
-               coalesce(l.error, 'Error'), coalesce(l.message, ''), l.traceback
-        from locked l
-        where l.outcome in ('retry', 'fail')
     ), gone as (
         delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.ending is not null
-    ), dead as (
-        insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
-                                         priority, queue, task, payload, timeout, metadata, reason, error)
-        select l.id, l.enqueued_at, l.claimed_at, v_now, l.worker, l.run, l.attempts, l.max_attempts, l.crashes,
-               l.priority, l.queue, l.task, l.payload, l.timeout, l.metadata, l.ending,
-               concat_ws(': ', coalesce(l.error, 'Error'), nullif(l.message, ''))
-        from locked l
-        where l.ending in ('failed', 'exhausted')
-    ), cancelled as (
-        insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
-                                        max_attempts, crashes, priority, status, queue, task, payload, metadata,
-                                        reason, errors)
-        select pgjobs.history_slot(v_now), l.id, l.enqueued_at, l.claimed_at, v_now, l.worker, l.run, l.attempts,
-               l.max_attempts, l.crashes, l.priority, 'cancelled', l.queue, l.task, l.payload, l.metadata,
-               l.reason, case when l.run > 1 then pgjobs.errors_of(l.id) end
-        from locked l
-        where l.ending = 'cancelled'
+        returning l.*
     ), again as (
         update pgjobs.jobs j
         set status = 'ready', worker = null, claimed_at = null, attempts = l.attempts, wake = false,
@@ -72,11 +55,39 @@ begin
             available_at = case when l.outcome = 'release' then v_now else l.again_at end
         from locked l
         where j.ctid = l.tid and l.ending is null
+        returning l.*
+    ), written as materialized (
+        -- I1: all else goes by what was written. A row that somebody wrote between our snapshot and our lock is locked
+        -- in a version that this statement does not see; it is not written now, and comes back as locked.
+        select * from gone union all select * from again
+    ), recorded as (
+        insert into pgjobs.attempts (job_id, run, attempt, worker, started_at, failed_at, error, message, traceback)
+        select w.id, w.run, w.attempts, w.worker, w.claimed_at, v_now,
+               coalesce(w.error, 'Error'), coalesce(w.message, ''), w.traceback
+        from written w
+        where w.outcome in ('retry', 'fail')
+    ), dead as (
+        insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
+                                         priority, queue, task, payload, timeout, metadata, reason, error)
+        select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
+               w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.ending,
+               concat_ws(': ', coalesce(w.error, 'Error'), nullif(w.message, ''))
+        from written w
+        where w.ending in ('failed', 'exhausted')
+    ), cancelled as (
+        insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
+                                        max_attempts, crashes, priority, status, queue, task, payload, metadata,
+                                        reason, errors)
+        select pgjobs.history_slot(v_now), w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts,
+               w.max_attempts, w.crashes, w.priority, 'cancelled', w.queue, w.task, w.payload, w.metadata,
+               w.reason, case when w.run > 1 then pgjobs.errors_of(w.id) end
+        from written w
+        where w.ending = 'cancelled'
     )
-    select array_agg(l.ord), array_agg(l.id) filter (where l.ending = 'cancelled' and l.run > 1),
-           array_agg(distinct l.queue) filter (where l.outcome = 'release')
+    select array_agg(w.ord), array_agg(w.id) filter (where w.ending = 'cancelled' and w.run > 1),
+           array_agg(distinct w.queue) filter (where w.outcome = 'release')
     into v_settled, v_failed, v_queues
-    from locked l;
+    from written w;
 
     if v_failed is not null then
         delete from pgjobs.attempts a where a.job_id = any (v_failed);
