@@ -213,7 +213,14 @@ def reason(error: Exception) -> str:
 
 
 def is_broken(error: BaseException) -> bool:
-    """Whether an error says that the connection, and not the statement, is at fault."""
-    return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError, OSError)) and not isinstance(
-        error, (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
-    )
+    """Whether an error says that the connection or the server is at fault, and not what was asked: later it may work.
+
+    Without an SQLSTATE the connection broke under us; with one, its class says: 08 connection, 53 resources (a full disk,
+    too many connections), 57P shutdown and the like.
+    """
+    if isinstance(error, psycopg.Error):
+        sqlstate = error.sqlstate
+        if sqlstate is None:
+            return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
+        return sqlstate.startswith(("08", "53", "57P"))
+    return isinstance(error, OSError)

@@ -73,6 +73,11 @@ def printable(text: str, limit: int = 10_000) -> str:
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
+# PostgreSQL holds no more than 256 MiB of jsonb, and a message of a gigabyte breaks the connection it is sent on. A job
+# this large belongs into a table or a file store, with its key in the payload.
+MAX_LENGTH = 32 * 1024 * 1024
+
+
 def _checked(value: Any) -> str:
     """Encode, or raise ValueError with the end of a sentence."""
     try:
@@ -90,6 +95,8 @@ def _checked(value: Any) -> str:
         if "integer string conversion" in str(error):
             raise ValueError("it holds an integer of thousands of digits") from None
         raise
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f"it is {len(text) / 2**20:.0f} MiB of JSON, and a job carries {MAX_LENGTH // 2**20} at most")
     if not text.isascii():
         try:
             text.encode()

@@ -14,6 +14,7 @@ from pgjobs.outcome import Cancelled, Done, Failed, Outcome, Release, Snoozed
 from pgjobs.task import Task
 
 BATCH = 1_000  # outcomes a statement; more only make it longer
+BATCH_LENGTH = 32 * 1024 * 1024  # characters of their results together, unless one alone is longer
 
 
 @dataclass(slots=True)
@@ -40,10 +41,18 @@ class Outbox:
         self._entries.append(entry)
 
     def take(self, limit: int = BATCH) -> list[Entry]:
-        """Take up to `limit` outcomes of one worker, oldest first. They are the caller's until put back."""
+        """Take up to `limit` outcomes of one worker, oldest first, of a bounded size together.
+
+        They are the caller's until put back.
+        """
         taken: list[Entry] = []
         entries = self._entries
+        size = 0
         while entries and len(taken) < limit and (not taken or entries[0].lease.worker == taken[0].lease.worker):
+            outcome = entries[0].outcome
+            size += len(outcome.result) if type(outcome) is Done else 0
+            if taken and size > BATCH_LENGTH:
+                break
             taken.append(entries.popleft())
         return taken
 

@@ -202,3 +202,9 @@ def test_printable_cuts_the_middle_out_of_an_endless_text() -> None:
     assert cut.endswith("xxxend")
     assert "... (999908 characters left out) ..." in cut
     assert len(cut) < 200
+
+
+def test_what_is_too_large_for_a_job_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgjobs.payload.MAX_LENGTH", 2**20)
+    with pytest.raises(InvalidResult, match="The result of t cannot be kept: it is 2 MiB of JSON, and a job carries 1"):
+        encode_result("x" * 2**21, task="t")

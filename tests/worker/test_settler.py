@@ -7,7 +7,7 @@ import pgjobs
 from pgjobs import Fixed
 from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Cancelled, Done, Failed, Outcome, Release, Snoozed
-from pgjobs.worker.settler import Entry, Outbox, settlement
+from pgjobs.worker.settler import BATCH_LENGTH, Entry, Outbox, settlement
 
 app = pgjobs.App("")
 
@@ -85,3 +85,11 @@ def test_outcomes_whose_lease_is_over_are_dropped_by_name() -> None:
     dropped = outbox.drop({Lease(1, 1, 1), Lease(2, 2, 1)})
     assert [e.lease.id for e in dropped] == [1]
     assert {lease.id for lease in outbox.leases()} == {0, 2, 3}
+
+
+def test_a_batch_is_bounded_by_the_size_of_its_results() -> None:
+    outbox = Outbox()
+    large = Done('"' + "x" * (BATCH_LENGTH // 2) + '"')
+    for id in range(3):
+        outbox.put(entry(id, large))
+    assert [len(outbox.take()) for _ in range(3)] == [1, 1, 1]

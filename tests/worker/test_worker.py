@@ -219,6 +219,20 @@ def test_one_bad_apple_does_not_spoil_its_batch(app: pgjobs.App, drain: Drain, m
     assert "NumericValueOutOfRange" in app.job(ids[5]).errors[0].error
 
 
+def test_a_large_result_is_kept_and_one_too_large_is_a_failed_attempt(app: pgjobs.App, drain: Drain) -> None:
+    @app.task(max_attempts=1)
+    async def produce(megabytes: int) -> str:
+        return "x" * (megabytes << 20)
+
+    large, too_large, after = produce.enqueue(20), produce.enqueue(60), produce.enqueue(1)
+    drain(concurrency=3)
+    assert len(app.job(large).result) == 20 << 20
+    assert app.job(too_large).errors[0].message == (
+        "The result of produce cannot be kept: it is 60 MiB of JSON, and a job carries 32 at most."
+    )
+    assert app.job(after).status == "completed"
+
+
 # Slots and wake-ups
 
 
