@@ -35,6 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
+CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
 
 
 class App:
@@ -272,5 +273,12 @@ def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
     """Return all jobs, a statement's worth each, and whether to announce them: no, if one of them must not be."""
     # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
     jobs = list(specs)
-    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    chunks: list[list[Spec]] = []
+    size = 0
+    for job in jobs:
+        size += len(job.payload)
+        if not chunks or len(chunks[-1]) == CHUNK or size > CHUNK_LENGTH:
+            chunks.append([])
+            size = len(job.payload)
+        chunks[-1].append(job)
     return chunks, all(job.notify for job in jobs)
