@@ -169,7 +169,8 @@ class Worker:
         if time.monotonic() >= self._reconcile_at:
             self._reconcile_at = time.monotonic() + RECONCILE_EVERY
             await self._claimer.reconcile()
-        wanted = 0 if self._stopping or self._drained else self.free
+        # Half of the slots at a time: while the database works for one half, the loop runs the other.
+        wanted = 0 if self._stopping or self._drained else min(self.free, (self.options.concurrency + 1) // 2)
         sweep = self._claimer.pace.sweep_due(time.monotonic())
         claims = wanted > 0 and time.monotonic() >= self._claimer.pace.claim_at
         jobs = await self._claimer.step(wanted)
