@@ -322,6 +322,8 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except ValueError:  # an integer of thousands of digits, which plain SQL can write and Python refuses to read
         return json.loads(text, parse_int=Decimal)
+    except RecursionError:  # nested by the thousands, likewise: as it stands
+        return text
 
 
 def _read_error(error: dict[str, Any]) -> AttemptError:

@@ -18,7 +18,7 @@ import psycopg
 from pgjobs import calls
 from pgjobs.connections import AsyncPsycopgRunner, arun, reason
 from pgjobs.errors import PgjobsError
-from pgjobs.pools import KEEPALIVE
+from pgjobs.pools import CONNECT
 
 log = logging.getLogger("pgjobs.listener")
 
@@ -57,7 +57,7 @@ class Listener:
 
     async def _connect(self) -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(
-            self._dsn, autocommit=True, connect_timeout=10, **KEEPALIVE, application_name="pgjobs listener"
+            self._dsn, autocommit=True, connect_timeout=10, **CONNECT, application_name="pgjobs listener"
         )
         try:
             runner = AsyncPsycopgRunner(connection)

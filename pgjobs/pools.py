@@ -28,8 +28,9 @@ MAX_SIZE = 4  # connections per process and kind; few are needed, for each call 
 TIMEOUT = 10.0  # seconds to wait for one
 MAX_IDLE = 300.0  # seconds after which those that were not needed are closed
 
-# A host that falls silent is noticed in seconds and not in hours.
-KEEPALIVE: dict[str, Any] = {
+# A host that falls silent is noticed in seconds and not in hours; and JSON is UTF-8, whatever the environment says.
+CONNECT: dict[str, Any] = {
+    "client_encoding": "UTF8",
     "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
 }  # fmt: skip
 
@@ -195,5 +196,5 @@ def _conninfo(dsn: str) -> str:
     """Return the DSN with what it leaves open."""
     with connecting():
         given = conninfo_to_dict(dsn)
-    defaults = {**KEEPALIVE, "connect_timeout": int(TIMEOUT), "fallback_application_name": "pgjobs"}
-    return make_conninfo(**{**defaults, **given})
+    defaults = {**CONNECT, "connect_timeout": int(TIMEOUT), "fallback_application_name": "pgjobs"}
+    return make_conninfo(**{**defaults, **given, "client_encoding": CONNECT["client_encoding"]})

@@ -49,6 +49,12 @@ def migrate(dsn: str) -> Migration:
     SchemaError when it is somebody else's, or the role may not change it. Then nothing was changed.
     """
     with _transaction(dsn, read_only=False) as connection:
+        [(encoding,)] = connection.exec_driver_sql("show server_encoding").all()
+        if encoding != "UTF8":
+            raise SchemaError(
+                f"The database is encoded in {encoding}, and jobs are JSON, which is UTF-8: use a database made with"
+                " encoding 'UTF8'."
+            )
         _take_turn(connection)
         before = _revision(connection)
         for statement in PREAMBLE:

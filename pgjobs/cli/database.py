@@ -34,7 +34,9 @@ def connected(target: Target) -> Iterator[Client]:
     """Lend a client in autocommit mode. Raises ConnectionFailed, or a SchemaError when the schema does not fit."""
     dsn = dsn_of(target)
     with connecting():
-        connection = psycopg.connect(dsn, autocommit=True, connect_timeout=10, application_name="pgjobs")
+        connection = psycopg.connect(
+            dsn, autocommit=True, connect_timeout=10, client_encoding="UTF8", application_name="pgjobs"
+        )
     with closing(connection):
         runner = PsycopgRunner(connection)
         run(runner, calls.session())

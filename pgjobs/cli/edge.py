@@ -49,7 +49,9 @@ def _of_psycopg(error: Exception) -> str:
         return (
             f"The database refused: {reason(error)}. Connect as a role that may, or have the right granted to this one."
         )
-    cannot_connect = is_broken(error) or getattr(error, "sqlstate", None) is None
+    cannot_connect = is_broken(error)
+    if isinstance(error, psycopg.ProgrammingError):
+        cannot_connect = error.sqlstate is None  # a DSN that cannot be read
     try:
         with translated(), connecting() if cannot_connect else nullcontext():
             raise error

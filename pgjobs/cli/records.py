@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -30,4 +31,6 @@ def _plain(value: Any) -> Any:
         return value.total_seconds()
     if dataclasses.is_dataclass(value):
         return record(value)
+    if isinstance(value, Decimal):  # an integer of thousands of digits
+        return str(value)
     raise TypeError(f"no JSON form for {type(value).__name__}")

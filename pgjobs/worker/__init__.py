@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +30,7 @@ from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, 
 from pgjobs.errors import ConfigurationError, LeaseLost
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
-from pgjobs.pools import KEEPALIVE
+from pgjobs.pools import CONNECT
 from pgjobs.task import ExecutorName, Task
 from pgjobs.version import __version__
 from pgjobs.worker.claimer import Claimer
@@ -66,6 +67,7 @@ class Worker:
         self._running: dict[Lease, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
+        self._stop_asked = asyncio.Event()
         self._stopping = False
         self._at_once = False
         self._drained = False
@@ -88,6 +90,7 @@ class Worker:
         if self._stopping:
             self._at_once = True
         self._stopping = True
+        self._stop_asked.set()
         self._changed.set()
 
     async def ready_or_done(self, running: asyncio.Task[None]) -> None:
@@ -151,7 +154,7 @@ class Worker:
             if self._stopping and grace_ends is None:
                 grace_ends = time.monotonic() + self.options.grace.total_seconds()
                 log.info("stopping: %d jobs may finish within %s", len(self._running), self.options.grace)
-            if grace_ends is not None and (self._at_once or time.monotonic() >= grace_ends) and self._running:
+            if grace_ends is not None and (self._at_once or time.monotonic() >= grace_ends):
                 await self._cut_short()
                 return
             self._keeper.check()
@@ -242,7 +245,7 @@ class Worker:
 
     async def _connect(self) -> None:
         self._connection = await psycopg.AsyncConnection.connect(
-            self._dsn, autocommit=True, connect_timeout=10, **KEEPALIVE, application_name="pgjobs worker"
+            self._dsn, autocommit=True, connect_timeout=10, **CONNECT, application_name="pgjobs worker"
         )
         runner = AsyncPsycopgRunner(self._connection)
         await arun(runner, calls.session())
@@ -274,10 +277,18 @@ class Worker:
                 return
             except psycopg.Error as again:
                 log.warning("no connection yet: %s", reason(again))
+            if self._stopping:
+                if not self._running and not self._outbox:
+                    return  # there is nothing to save
+                if grace_ends is None:
+                    grace_ends = time.monotonic() + self.options.grace.total_seconds()
+                pause = min(pause, 0.2)
             if self._at_once or (grace_ends is not None and time.monotonic() >= grace_ends):
                 raise error
             self._keeper.check()
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await (asyncio.sleep(pause) if self._stopping else self._stop_asked.wait())
             pause = min(pause * 2, 5.0)
 
     def _lost_from_thread(self, worker: int) -> None:
@@ -304,10 +315,12 @@ class Worker:
 
     async def _cut_short(self) -> None:
         """The grace is over: end what runs, settle what came of it, give back the rest."""
-        log.warning("cutting %d running jobs short; they go back to their queues, not counted", len(self._running))
+        if self._running:
+            log.warning("cutting %d running jobs short; they go back to their queues, not counted", len(self._running))
         for task in self._running.values():
             task.cancel()
-        await asyncio.wait(self._running.values(), timeout=STOPPED_BY_FORCE)
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=STOPPED_BY_FORCE)
         while self._outbox:
             before = len(self._outbox)
             await self._claimer.step(0)

@@ -147,8 +147,8 @@ class Claimer:
             try:
                 try:
                     step = await self._client_().settle(entry.lease.worker, settlement([entry]))
-                except psycopg.Error as error:
-                    if is_broken(error):
+                except Exception as error:
+                    if isinstance(error, PgjobsError) or is_broken(error):
                         raise
                     failed = from_exception(error)
                     assert isinstance(failed, Failed)

@@ -21,7 +21,7 @@ from pgjobs import calls
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner, is_broken, reason, run
 from pgjobs.errors import LeaseLost
-from pgjobs.pools import KEEPALIVE
+from pgjobs.pools import CONNECT
 from pgjobs.worker.loop import Every, drive
 from pgjobs.worker.upkeep import Prune, Rescue
 
@@ -103,7 +103,7 @@ class Keeper:
         if self._connection is None or self._connection.closed:
             timeout = max(2, int(self._lease.total_seconds() / 3))
             self._connection = psycopg.connect(
-                self._dsn, autocommit=True, connect_timeout=timeout, **KEEPALIVE, application_name="pgjobs keeper"
+                self._dsn, autocommit=True, connect_timeout=timeout, **CONNECT, application_name="pgjobs keeper"
             )
             run(PsycopgRunner(self._connection), calls.session())
         return Client(PsycopgRunner(self._connection))

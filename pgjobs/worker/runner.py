@@ -43,13 +43,14 @@ class Runner:
             current = asyncio.current_task()
             if current is None or not current.cancelling():
                 # Nobody cancelled us: the handler raised it by itself, and that is a failure like any other.
-                return Failed("asyncio.CancelledError", "the handler was cancelled from within")
-            return Release()
+                outcome = Failed("asyncio.CancelledError", "the handler was cancelled from within")
+            else:
+                return Release()
         except BaseException as error:
             outcome = from_exception(error)
         if type(outcome) is Failed:
             log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
-                        outcome.error, outcome.message)  # fmt: skip
+                        outcome.error, outcome.message[:500])  # fmt: skip
         return outcome
 
 

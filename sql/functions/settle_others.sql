@@ -30,7 +30,8 @@ begin
         select j.tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
                j.crashes, j.priority, j.max_attempts, g.ord, g.outcome, g.error, g.message, g.traceback, g.reason,
                j.attempts + (g.outcome in ('retry', 'fail'))::integer as attempts,
-               v_now + make_interval(secs => greatest(g.delay, 0)) as again_at,
+               -- A century at most: a time beyond the year 9999 no client could read.
+               v_now + make_interval(secs => least(greatest(g.delay, 0), 3155760000)) as again_at,
                case
                    when g.outcome = 'cancel' then 'cancelled'
                    when g.outcome = 'fail' then 'failed'
