@@ -157,3 +157,13 @@ def test_the_other_verbs_answer_on_every_connection(face: Face, app: pgjobs.App,
             assert face.do(client.failed(calls.Filter(), 10)) == []
             with pytest.raises(pgjobs.JobNotFound):
                 face.do(client.retry_failed(calls.Filter(ids=[2**40]), 10))
+
+
+@pytest.mark.parametrize("payload", ['{"a": ' + "[" * 3000 + "]" * 3000 + "}", '{"a": 1' + "0" * 20_000 + "}"])
+def test_a_payload_that_python_would_refuse_to_read_does_not_hide_its_job(
+    app: pgjobs.App, db: psycopg.Connection[Any], payload: str
+) -> None:
+    [(id,)] = db.execute("select pgjobs.enqueue('odd', %s::jsonb)", (payload,)).fetchall()
+    assert app.job(id).task == "odd"
+    with app.client() as client:
+        assert [job.id for job in client.jobs()] == [id]

@@ -333,3 +333,13 @@ def test_a_connection_that_breaks_is_reported_and_leaves_nothing_behind(empty: s
             done.result()
     assert db.execute("select to_regnamespace('pgjobs')").fetchone() == (None,)
     assert schema.migrate(empty) == Migration(None, HEAD)
+
+
+def test_a_database_that_is_not_utf_8_is_refused(empty: str) -> None:
+    with psycopg.connect(empty, autocommit=True) as connection:
+        connection.execute("create database latin template template0 encoding 'LATIN1' locale 'C' locale_provider libc")
+        try:
+            with pytest.raises(SchemaError, match="encoded in LATIN1"):
+                schema.migrate(make_conninfo(empty, dbname="latin"))
+        finally:
+            connection.execute("drop database latin")

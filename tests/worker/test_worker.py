@@ -468,6 +468,68 @@ def test_a_worker_outlives_its_connections_and_loses_nothing(app: pgjobs.App, db
     assert db.execute("select count(*), max(attempts), max(crashes) from pgjobs.job_history").fetchone() == (1000, 0, 0)
 
 
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_stop_while_the_server_is_down_does_not_wait_for_it(
+    app: pgjobs.App, db: Connection, monkeypatch: pytest.MonkeyPatch, busy: bool
+) -> None:
+    async def main() -> None:
+        started, down = asyncio.Event(), asyncio.Event()
+
+        @app.task
+        async def hold() -> None:
+            started.set()
+            await asyncio.Event().wait()
+
+        if busy:
+            hold.enqueue()
+        worker = app.make_worker(["default"], concurrency=2, grace=0.2, poll=0.05)
+        running = asyncio.create_task(worker.run())
+        await (started.wait() if busy else worker.ready_or_done(running))
+
+        async def unreachable() -> None:
+            down.set()
+            raise psycopg.OperationalError("connection refused")
+
+        monkeypatch.setattr(worker, "_connect", unreachable)
+        terminate(db, "pgjobs worker")
+        await down.wait()
+        worker.stop()
+        if busy:
+            with pytest.raises(psycopg.OperationalError):  # what it ran could not be given back
+                await running
+        else:
+            await running
+
+    run(main)
+    db.execute("select pgjobs.resign_v1(id) from pgjobs.workers")
+
+
+def test_results_are_kept_whatever_encoding_the_environment_asks_for(
+    app: pgjobs.App, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+
+    @app.task
+    async def snow(kind: str) -> str:
+        return kind + "☃"
+
+    id = snow.enqueue("☃")
+    drain()
+    assert app.job(id).result == "☃☃"
+
+
+def test_a_job_that_is_snoozed_for_ages_can_still_be_looked_at(app: pgjobs.App, drain: Drain) -> None:
+    @app.task
+    async def nap() -> None:
+        raise Snooze(10**12)
+
+    id = nap.enqueue()
+    drain()
+    at = app.job(id).available_at
+    assert at is not None
+    assert 99 < at.year - app.job(id).enqueued_at.year < 101
+
+
 def test_a_claim_whose_reply_is_lost_is_given_back(
     app: pgjobs.App, db: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
