@@ -80,7 +80,7 @@ class Listener:
                 if message.channel == self._echo:
                     asked = False
                     break
-                with suppress(ValueError):  # anybody may NOTIFY; what is not ours is no wake-up
+                with suppress(ValueError, TypeError):  # anybody may NOTIFY; what is not ours is no wake-up
                     content = json.loads(message.payload)
                     if isinstance(content, dict):
                         self._heard(content)

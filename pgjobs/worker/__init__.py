@@ -159,10 +159,11 @@ class Worker:
                 return
             self._keeper.check()
             try:
-                await self._step()
-            except LeaseLost:
-                await self._lease_lost(self.id)
-            except Exception as error:
+                try:
+                    await self._step()
+                except LeaseLost:
+                    await self._lease_lost(self.id)
+            except Exception as error:  # also of the new registration
                 if not is_broken(error):
                     raise
                 await self._reconnect(error, grace_ends)
@@ -230,7 +231,10 @@ class Worker:
             return
         now = time.monotonic()
         if "since" in message:
-            self._claimer.pace.announced(message["queue"], datetime.fromisoformat(message["since"]), now)
+            since = datetime.fromisoformat(message["since"])
+            if since.tzinfo is None:
+                return  # anybody may NOTIFY, and this was not us
+            self._claimer.pace.announced(message["queue"], since, now)
         else:
             self._claimer.pace.woken(now, float(message.get("in", 0)))
         self._changed.set()

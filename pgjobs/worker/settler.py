@@ -60,10 +60,6 @@ class Outbox:
         """Return outcomes that were not settled, to go first with the next call."""
         self._entries.extendleft(reversed(list(entries)))
 
-    def leases(self) -> set[Lease]:
-        """Return the leases that the outcomes are for."""
-        return {entry.lease for entry in self._entries}
-
     def drop(self, leases: set[Lease]) -> list[Entry]:
         """Remove and return the outcomes of these leases: they are over, nobody waits for them (I3)."""
         dropped = [entry for entry in self._entries if entry.lease in leases]

@@ -530,6 +530,54 @@ def test_a_job_that_is_snoozed_for_ages_can_still_be_looked_at(app: pgjobs.App, 
     assert 99 < at.year - app.job(id).enqueued_at.year < 101
 
 
+@pytest.mark.parametrize("noise", ['"since": "2026-01-01T00:00:00"', '"since": 5', '"in": null', '"since": "soon"'])
+def test_a_notification_that_is_not_ours_harms_nobody(app: pgjobs.App, db: Connection, noise: str) -> None:
+    async def main() -> None:
+        ran = asyncio.Event()
+
+        @app.task
+        async def ring() -> None:
+            ran.set()
+
+        async with app.worker(["default"], poll=3600, concurrency=2) as worker:
+            await idle(worker)
+            db.execute("select pg_notify('pgjobs', %s)", (f'{{"queue": "default", {noise}}}',))
+            ring.enqueue()  # heard after the noise, on the same connection
+            await ran.wait()
+            assert worker._claimer.listening
+
+    run(main)
+
+
+def test_a_connection_that_breaks_while_a_worker_registers_anew_is_waited_out(
+    app: pgjobs.App, clock: Clock, db: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        ran = asyncio.Event()
+        register, broken = AsyncClient.register, []
+
+        @app.task
+        async def ring() -> None:
+            ran.set()
+
+        async def breaking(self: Any, *args: Any) -> int:
+            if broken == ["armed"]:
+                broken.append("once")
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+            return await register(self, *args)
+
+        monkeypatch.setattr(AsyncClient, "register", breaking)
+        async with app.worker(["default"], lease=30, poll=0.05):
+            broken.append("armed")
+            clock.advance(timedelta(seconds=31))
+            db.execute("select pgjobs.rescue_v1(100)")
+            ring.enqueue()
+            await ran.wait()
+        assert broken == ["armed", "once"]
+
+    run(main)
+
+
 def test_a_claim_whose_reply_is_lost_is_given_back(
     app: pgjobs.App, db: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
