@@ -47,7 +47,7 @@ def fresh(dsn: str) -> None:
     """Empty all tables."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
-            "truncate pgjobs.jobs, pgjobs.job_history, pgjobs.attempts, pgjobs.dead_letters, pgjobs.workers"
+            "truncate pgjobs.jobs, pgjobs.job_history, pgjobs.attempts, pgjobs.dead_letters, pgjobs.workers, pgjobs.tasks"
         )
         connection.execute("vacuum analyze pgjobs.jobs")
         connection.execute("checkpoint")

@@ -23,6 +23,7 @@ class Status(StrEnum):
 
     READY = "ready"  # runnable once available_at has come
     RUNNING = "running"
+    WAITING = "waiting"  # in a line, for something other than its time
     COMPLETED = "completed"
     CANCELLED = "cancelled"
     DEAD = "dead"  # a dead letter: not tried again unless somebody retries it

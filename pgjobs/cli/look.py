@@ -19,6 +19,7 @@ from pgjobs.job import AttemptError, Job, Priority, Status
 COLOURS = {
     Status.READY: "blue",
     Status.RUNNING: "cyan",
+    Status.WAITING: "magenta",
     Status.COMPLETED: "green",
     Status.CANCELLED: "yellow",
     Status.DEAD: "red",

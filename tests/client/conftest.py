@@ -41,7 +41,7 @@ def dsn(request: pytest.FixtureRequest) -> Iterator[str]:
     yield dsn
     with psycopg.connect(dsn, autocommit=True) as connection:
         assert connection.execute("select * from pgjobs.violations").fetchall() == []
-        for table in ("jobs", "attempts", "job_history", "dead_letters", "queues", "workers"):
+        for table in ("jobs", "attempts", "job_history", "dead_letters", "queues", "tasks", "workers"):
             connection.execute(f"delete from pgjobs.{table}")
 
 

@@ -146,7 +146,7 @@ def scan_from(
 
 def empty(connection: Connection) -> None:
     """Empty all tables, and let ids begin at 1 again. A delete costs less than to truncate two dozen tables."""
-    for table in "jobs", "attempts", "dead_letters", "job_history", "queues", "workers":
+    for table in "jobs", "attempts", "dead_letters", "job_history", "queues", "tasks", "workers":
         connection.execute(f"delete from pgjobs.{table}".encode())
     connection.execute("select setval('pgjobs.jobs_id_seq', 1, false), setval('pgjobs.workers_id_seq', 1, false)")
 

@@ -665,7 +665,7 @@ def test_a_worker_whose_lease_lapsed_stops_its_jobs_and_begins_again(
             assert await started.get() == 1
             first = worker.id
             clock.advance(timedelta(seconds=31))
-            assert db.execute("select rescued, dead from pgjobs.rescue_v1(100)").fetchall() == [(1, 0)]
+            db.execute("select pgjobs.rescue_v1(100)")  # or the worker's own keeper has just done it
             worker._keeper.step()  # the next renewal is refused
             await cancelled.wait()
             assert await started.get() == 2
