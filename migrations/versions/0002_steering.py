@@ -54,7 +54,8 @@ comment on table pgjobs.jobs is
 comment on column pgjobs.jobs.status is
     'ready, running, or waiting in a line; a job that waits for its time only is ready with a later available_at.';
 comment on column pgjobs.jobs.line is 'What a waiting job waits for, e.g. task/NAME, a paused task; null unless waiting.';
-comment on column pgjobs.jobs.failing_since is 'When the first of its failed runs began, since it was enqueued or retried from the dead letters.';
+comment on column pgjobs.jobs.failing_since is
+    'When the first of its failed runs began, since it was enqueued or retried from the dead letters.';
 comment on column pgjobs.jobs.cancel_asked_at is 'When somebody asked for its present run to be cancelled (I3); null unless running.';
 comment on column pgjobs.jobs.cancel_reason is 'Why its present run is to be cancelled.';
 comment on column pgjobs.jobs.progress is 'What its current run last said of its progress, with done, total and message.';
