@@ -554,7 +554,7 @@ def test_a_connection_that_breaks_while_a_worker_registers_anew_is_waited_out(
 ) -> None:
     async def main() -> None:
         ran = asyncio.Event()
-        register, broken = AsyncClient.register, []
+        register, broken = AsyncClient.register, list[str]()
 
         @app.task
         async def ring() -> None:
