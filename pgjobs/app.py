@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
+from pgjobs.ambient import Ambient
 from pgjobs.async_client import AsyncClient
 from pgjobs.backoff import Backoff, Exponential
 from pgjobs.client import Client
@@ -25,7 +26,7 @@ from pgjobs.connections import (
     in_one_transaction,
     runner_for,
 )
-from pgjobs.errors import ConfigurationError, UnknownTask
+from pgjobs.errors import ConfigurationError, TransactionRequired, UnknownTask
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.pools import Pools
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
@@ -42,16 +43,18 @@ class App:
     """Your tasks, and the database their jobs live in.
 
     `dsn` is a libpq connection string or URL; without one, PGJOBS_DSN, DATABASE_URL or pyproject.toml say. Nothing is
-    connected before it is needed.
+    connected before it is needed. With `require_tx=True` an enqueue outside a transaction of yours is refused.
     """
 
-    def __init__(self, dsn: str | None = None) -> None:
+    def __init__(self, dsn: str | None = None, *, require_tx: bool = False) -> None:
         self._dsn = dsn
+        self._require_tx = require_tx
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._made_pools: Pools | None = None
+        self._ambient = Ambient()
         self._making = threading.Lock()
         # One variable per app: two apps in a process do not share a transaction.
-        self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
+        self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=_NOTHING_SAID)
 
     # Tasks
 
@@ -128,7 +131,10 @@ class App:
 
     @contextmanager
     def using(self, tx: Any) -> Iterator[None]:
-        """Put every enqueue inside on this transaction: a psycopg connection or cursor, a SQLAlchemy one or Session."""
+        """Put every enqueue inside on this transaction; `using(None)`: on none, also inside Django's `atomic`.
+
+        Arguments: tx, a connection of psycopg (or a cursor), SQLAlchemy (or a session), asyncpg or Django.
+        """
         token = self._using.set(tx)
         try:
             yield
@@ -143,7 +149,7 @@ class App:
         chunks, notify = _chunks(specs)
         if not chunks:
             return []
-        with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
+        with self._enqueuer(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
             client = Client(runner)
             return [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
 
@@ -152,19 +158,20 @@ class App:
         chunks, notify = _chunks(specs)
         if not chunks:
             return []
-        async with self._arunner(tx) as runner, in_one_async_transaction(runner) if len(chunks) > 1 else nullcontext():
+        one = len(chunks) > 1
+        async with self._aenqueuer(tx) as runner, in_one_async_transaction(runner) if one else nullcontext():
             client = AsyncClient(runner)
             return [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
-        with self.client(tx) as client:
-            return client.enqueue(spec)
+        with self._enqueuer(tx) as runner:
+            return Client(runner).enqueue(spec)
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
-        async with self.aclient(tx) as client:
-            return await client.enqueue(spec)
+        async with self._aenqueuer(tx) as runner:
+            return await AsyncClient(runner).enqueue(spec)
 
     # Looking
 
@@ -253,20 +260,44 @@ class App:
     @contextmanager
     def _runner(self, tx: Any) -> Iterator[Runner]:
         tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield runner_for(tx)
-        else:
+        if tx is _NOTHING_SAID and (runner := self._ambient.runner(self._pools)) is not None:
+            yield runner
+        elif tx is None or tx is _NOTHING_SAID:
             with self._pools.connection() as connection:
                 yield PsycopgRunner(connection)
+        else:
+            yield runner_for(tx)
 
     @asynccontextmanager
     async def _arunner(self, tx: Any) -> AsyncIterator[AsyncRunner]:
         tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield async_runner_for(tx)
-        else:
+        if tx is None or tx is _NOTHING_SAID:
             async with self._pools.async_connection() as connection:
                 yield AsyncPsycopgRunner(connection)
+        else:
+            yield await async_runner_for(tx)
+
+    @contextmanager
+    def _enqueuer(self, tx: Any) -> Iterator[Runner]:
+        """Lend what `_runner` does, if it may enqueue. Raises TransactionRequired."""
+        with self._runner(tx) as runner:
+            if self._require_tx and not runner.in_transaction():
+                raise TransactionRequired(_REQUIRED)
+            yield runner
+
+    @asynccontextmanager
+    async def _aenqueuer(self, tx: Any) -> AsyncIterator[AsyncRunner]:
+        async with self._arunner(tx) as runner:
+            if self._require_tx and not runner.in_transaction():
+                raise TransactionRequired(_REQUIRED)
+            yield runner
+
+
+_NOTHING_SAID = object()
+_REQUIRED = (
+    "This app enqueues only inside a transaction (require_tx=True): pass yours as tx=, or enqueue inside app.using(...),"
+    " and begin it first if the connection is in autocommit mode."
+)
 
 
 def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:

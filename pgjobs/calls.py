@@ -401,6 +401,31 @@ def now() -> Call[datetime]:
     return Call("select pgjobs.now()", (), lambda rows: cast(datetime, rows[0][0]))
 
 
+def begin() -> Call[None]:
+    """Begin a transaction, where a library has no word for it."""
+    return Call("begin", (), lambda rows: None)
+
+
+def commit() -> Call[None]:
+    """Commit it."""
+    return Call("commit", (), lambda rows: None)
+
+
+def rollback() -> Call[None]:
+    """Roll it back."""
+    return Call("rollback", (), lambda rows: None)
+
+
+def database() -> Call[tuple[Any, ...]]:
+    """Which database of which server this is: the same for two connections if, and only if, they reach the same one."""
+    return Call(
+        "select extract(epoch from pg_postmaster_start_time())::text, oid::bigint from pg_catalog.pg_database"
+        " where datname = current_database()",
+        (),
+        lambda rows: tuple(rows[0]),
+    )
+
+
 def listen(channel: str) -> Call[None]:
     """Hear what is said on a channel. The name is ours and needs no quotes."""
     return Call(f"listen {channel}", (), lambda rows: None)
