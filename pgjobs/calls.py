@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast
 
@@ -21,6 +21,9 @@ from pgjobs.version import SCHEMA_VERSION
 T = TypeVar("T")
 Row = Sequence[Any]
 Rows = Sequence[Row]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +275,15 @@ def cancel(ids: Sequence[int], reason: str | None) -> Call[list[int]]:
     )
 
 
+def _time_columns(*columns: str) -> str:
+    # Microseconds: a number is the same for every driver, whatever DateStyle and time zone the caller's session has.
+    return ", ".join(f"(extract(epoch from {column}) * 1000000)::bigint" for column in columns)
+
+
 _JOB_COLUMNS = (
-    "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, enqueued_at,"
-    " available_at, claimed_at, finished_at, result::text, reason, metadata::text"
+    "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, "
+    + _time_columns("enqueued_at", "available_at", "claimed_at", "finished_at")
+    + ", result::text, reason, metadata::text"
 )
 
 
@@ -310,11 +319,15 @@ def _read_job(row: Row) -> Job:
      available_at, claimed_at, finished_at, result, reason, metadata, errors) = row  # fmt: skip
     return Job(
         id, queue, task, Status(status), Priority(priority), _json(payload), attempts, max_attempts, crashes, run,
-        worker, enqueued_at, available_at, claimed_at, finished_at,
+        worker, EPOCH + enqueued_at * MICROSECOND, _time(available_at), _time(claimed_at), _time(finished_at),
         None if result is None else _json(result), reason,
         None if metadata is None else _json(metadata),
         tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
     )  # fmt: skip
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else EPOCH + microseconds * MICROSECOND
 
 
 def _json(text: str) -> Any:
