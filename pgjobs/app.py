@@ -30,6 +30,7 @@ from pgjobs.errors import ConfigurationError, TransactionRequired, UnknownTask
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.pools import Pools
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
+from pgjobs.waiting import Waiting
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
 P = ParamSpec("P")
@@ -51,6 +52,7 @@ class App:
         self._require_tx = require_tx
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._made_pools: Pools | None = None
+        self._made_waiting: Waiting | None = None
         self._ambient = Ambient()
         self._making = threading.Lock()
         # One variable per app: two apps in a process do not share a transaction.
@@ -185,6 +187,18 @@ class App:
         async with self.aclient(tx) as client:
             return await client.job(id)
 
+    def wait_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """Wait until a job is over and return its result. Retries and snoozes are waited out.
+
+        Arguments: timeout, seconds or a timedelta; None waits for ever. A job whose transaction has not committed does
+        not exist yet. Raises JobDead, JobCancelled, WaitTimeout, and JobNotFound when nothing is kept of it.
+        """
+        return self._waiting.wait_for(job_id, timeout)
+
+    async def await_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """The same as `wait_for`, for callers in an event loop."""
+        return await self._waiting.await_for(job_id, timeout)
+
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
@@ -229,11 +243,15 @@ class App:
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""
+        if self._made_waiting is not None:
+            self._made_waiting.close()
         if self._made_pools is not None:
             self._made_pools.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, and those for blocking callers."""
+        if self._made_waiting is not None:
+            await asyncio.to_thread(self._made_waiting.close)
         if self._made_pools is not None:
             await self._made_pools.aclose()
 
@@ -256,6 +274,14 @@ class App:
             if self._made_pools is None:
                 self._made_pools = Pools(self.dsn)
             return self._made_pools
+
+    @property
+    def _waiting(self) -> Waiting:
+        pools = self._pools
+        with self._making:
+            if self._made_waiting is None:
+                self._made_waiting = Waiting(pools)
+            return self._made_waiting
 
     @contextmanager
     def _runner(self, tx: Any) -> Iterator[Runner]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pgjobs.errors import JobNotFound, SchemaTooNew, SchemaTooOld
 from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Spec, Status
@@ -299,6 +299,28 @@ def job(id: int) -> Call[Job]:
         f"select {_JOB_COLUMNS}, coalesce(errors, pgjobs.errors_of(id))::text from pgjobs.all_jobs where id = %s::bigint",
         (id if 0 < id < 2**63 else 0,),  # no job has the id 0
         read,
+    )
+
+
+class Ending(NamedTuple):
+    """How a job ended. `status` is None for one that is nowhere; `error` is a dead letter's."""
+
+    id: int
+    status: str | None
+    result: Any
+    reason: str | None
+    error: str | None
+
+
+def watch(ids: Iterable[int], take: Iterable[int] = (), let_go: Iterable[int] = ()) -> Call[list[Ending]]:
+    """Which of these jobs are over, and how; take and let go the locks by which a session says that it waits for jobs."""
+    return Call(
+        "select id, status, result, reason, error from pgjobs.watch_v1(%s::bigint[], %s::integer[], %s::integer[])",
+        (_numbers(ids), _numbers(take), _numbers(let_go)),
+        lambda rows: [
+            Ending(id, status, None if result is None else _json(result), reason, error)
+            for id, status, result, reason, error in rows
+        ],
     )
 
 
