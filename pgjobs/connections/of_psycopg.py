@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from psycopg.rows import tuple_row
 from pgjobs.calls import Rows
 from pgjobs.connections.errors import CLOSED
 from pgjobs.connections.runner import AsyncRunner, Runner
-from pgjobs.errors import ConfigurationError, ConnectionFailed
+from pgjobs.errors import ConfigurationError, ConnectionFailed, TransactionFailed
 
 
 class PsycopgRunner:
@@ -23,7 +24,7 @@ class PsycopgRunner:
 
     def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         # Our own cursor: the caller's may have another row factory, or be in the middle of something.
-        with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor:
+        with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor, _in_pipeline():
             cursor.execute(sql, params, binary=True)  # binary: whatever DateStyle the caller's session has
             return cursor.fetchall() if _has_rows(cursor) else ()
 
@@ -42,8 +43,9 @@ class AsyncPsycopgRunner:
 
     async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         async with psycopg.AsyncCursor(self.connection, row_factory=tuple_row) as cursor:
-            await cursor.execute(sql, params, binary=True)
-            return await cursor.fetchall() if _has_rows(cursor) else ()
+            with _in_pipeline():
+                await cursor.execute(sql, params, binary=True)
+                return await cursor.fetchall() if _has_rows(cursor) else ()
 
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
@@ -79,6 +81,15 @@ def _open(connection: Any) -> Any:
 def _in_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     # In autocommit mode too there may be a block. In a pipeline one cannot tell, and what is sent is one until its sync.
     return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
+
+
+@contextmanager
+def _in_pipeline() -> Iterator[None]:
+    """Tell what psycopg says where the server is not asked any more: in a pipeline after an error."""
+    try:
+        yield
+    except psycopg.errors.PipelineAborted as error:
+        raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
 
 
 def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
