@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 import asyncpg
@@ -435,13 +435,16 @@ class Django(Kind):
         kept = connections.settings
         self.stack.callback(setattr, connections, "settings", kept)
         connections.settings = connections.configure_settings({"default": settings})
-        if "default" in vars(connections._connections.__class__):
-            del connections["default"]
+        self.forget()
         if self.wrapper is not None:
             connections["default"] = self.wrapper(connections.settings["default"], "default")
         self.tx = self.connection = connections["default"]
-        self.stack.callback(lambda: connections.__delitem__("default"))
+        self.stack.callback(self.forget)
         self.stack.callback(self.connection.close)
+
+    def forget(self) -> None:
+        with suppress(AttributeError):
+            del connections["default"]
 
     def close(self) -> None:
         self.connection.close()
