@@ -84,7 +84,9 @@ class AsyncClient:
         on_failure: str | None = None,
     ) -> int:  # fmt: skip
         """Register a worker and return its id."""
-        return await arun(self._runner, calls.register(name, host, pid, version, queues, concurrency, lease, on_failure))
+        return await arun(
+            self._runner, calls.register(name, host, pid, version, queues, concurrency, lease, on_failure)
+        )
 
     async def leases(self, worker: int, limit: int) -> list[Lease]:
         """List what a worker holds, oldest claims first."""

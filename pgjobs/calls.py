@@ -168,7 +168,15 @@ def _read_step(rows: Rows) -> Step:
         else:
             unsettled[verb].append((row[1], row[2]))
     return Step(
-        claimed, unsettled["fenced"], unsettled["locked"], paused, cursor, scanned, scanned_to, due_in, unsettled["dead"]
+        claimed,
+        unsettled["fenced"],
+        unsettled["locked"],
+        paused,
+        cursor,
+        scanned,
+        scanned_to,
+        due_in,
+        unsettled["dead"],
     )
 
 

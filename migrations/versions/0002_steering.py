@@ -66,7 +66,7 @@ comment on column pgjobs.jobs.version is 'Version of the payload, as the task co
 comment on column pgjobs.job_history.progress is 'What its last run said of its progress.';
 comment on column pgjobs.job_history.version is 'Version of the payload; null means 1.';
 comment on column pgjobs.dead_letters.reason is
-    'exhausted - no attempts left; gave_up - it failed for longer than its task allows; failed - the handler or the task said so; crashed - its workers died three times.';
+    'exhausted, no attempts left; gave_up, a retry would come too late; failed, its handler or task said so; crashed, its workers died.';
 comment on column pgjobs.dead_letters.progress is 'What its last run said of its progress.';
 comment on column pgjobs.dead_letters.version is 'Version of the payload; null means 1.';
 comment on table pgjobs.tasks is 'Settings of tasks; a task without a row here has the defaults.';
@@ -76,7 +76,7 @@ comment on sequence pgjobs.supervisor_ids is
 comment on column pgjobs.workers.supervisor is 'The supervisor that renews for it; null if it renews by itself.';
 comment on column pgjobs.workers.suspected_at is 'When somebody saw that its supervisor had let go of its lock; null again when it renews.';
 comment on column pgjobs.workers.on_failure is
-    'By task, which job is enqueued when a job of it dies (task, queue, priority). What this worker knows of its tasks, for whoever has to bury its jobs.';
+    'By task, the job to enqueue when a job of it dies (task, queue, priority), for whoever buries the jobs of this worker.';
 """
 
 

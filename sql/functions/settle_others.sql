@@ -41,7 +41,7 @@ begin
                    when g.outcome = 'retry' and j.attempts + 1 >= coalesce(j.max_attempts, g.max_attempts, 1) then 'exhausted'
                    -- By the clock that decides, and counted from the start of the first run that failed.
                    when g.outcome = 'retry' and v_now + make_interval(secs => least(greatest(g.delay, 0), 3155760000))
-                        > coalesce(j.failing_since, j.claimed_at) + make_interval(secs => g.give_up_after) then 'gave_up'
+                        > coalesce(j.failing_since, j.claimed_at) + make_interval(secs => least(g.give_up_after, 3155760000)) then 'gave_up'
                end as ending
         from given g
         cross join lateral (

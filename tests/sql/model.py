@@ -46,7 +46,8 @@ DEAF = 1  # that one
 # What must have happened at least once in a run of the machine that is worth its time.
 WORTH = frozenset({
     "claimed", "claim was full", "claim left out a paused queue", "claim was refused", "completed", "completed unkept",
-    "retried", "exhausted", "gave up", "told of a death", "told of no death of what tells", "failed", "snoozed", "released", "cancelled by the handler", "cancelled while waiting",
+    "retried", "exhausted", "gave up", "told of a death",
+    "told of no death of what tells", "failed", "snoozed", "released", "cancelled by the handler", "cancelled while waiting",
     "fenced after a rescue", "fenced by a wrong worker", "fenced by a wrong run", "rescued", "rescued in part",
     "died of crashes", "renewed", "renewal was refused", "retried a dead letter", "retried nothing for a missing id",
     "committed late, announced", "committed late, not announced", "rolled back", "pruned", "resigned holding jobs",
@@ -524,7 +525,10 @@ class Machine(RuleBasedStateMachine):
         ).fetchall()
         assert sorted(row[1:] for row in rows) == sorted((id, id, *NEXT) for id in expected)
         self._committed(
-            [Modelled(id, queue, priority, None, self.now, priority, task=task) for id, _, _, task, queue, priority in rows]
+            [
+                Modelled(id, queue, priority, None, self.now, priority, task=task)
+                for id, _, _, task, queue, priority in rows
+            ]
         )
         self._saw("told of a death", bool(rows))
         self._saw("told of no death of what tells", any(job.task == "tell" for job in self.died))
