@@ -35,6 +35,9 @@ from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
 P = ParamSpec("P")
 R = TypeVar("R")
+H = TypeVar("H", bound=Hook)
+M = TypeVar("M", bound=AroundRun)
+N = TypeVar("N", bound=AroundEnqueue)
 
 CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
 CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
@@ -200,7 +203,7 @@ class App:
 
     # Around and about
 
-    def around_run(self, middleware: AroundRun) -> AroundRun:
+    def around_run(self, middleware: M) -> M:
         """Wrap a generator function around every run of this app's tasks, where the handler runs.
 
         It is given the JobContext and yields once, receiving the handler's result there, or its exception.
@@ -209,7 +212,7 @@ class App:
         self._around_run.append(checked(middleware, "job"))
         return middleware
 
-    def around_enqueue(self, middleware: AroundEnqueue) -> AroundEnqueue:
+    def around_enqueue(self, middleware: N) -> N:
         """Wrap a generator function around every enqueue through this app.
 
         It is given the Spec and yields it once, changed or not, receiving the job's id there, or the exception.
@@ -218,23 +221,23 @@ class App:
         self._around_enqueue.append(checked(middleware, "spec"))
         return middleware
 
-    def on_start(self, hook: Hook) -> Hook:
+    def on_start(self, hook: H) -> H:
         """Tell this function of every run that starts. Hooks are given an Event, in the worker's process."""
         return self._hooks.add("start", hook)
 
-    def on_success(self, hook: Hook) -> Hook:
+    def on_success(self, hook: H) -> H:
         """Tell this function of every job that completed, once that is written."""
         return self._hooks.add("success", hook)
 
-    def on_retry(self, hook: Hook) -> Hook:
+    def on_retry(self, hook: H) -> H:
         """Tell this function of every failed attempt that is followed by another, once that is written."""
         return self._hooks.add("retry", hook)
 
-    def on_failure(self, hook: Hook) -> Hook:
+    def on_failure(self, hook: H) -> H:
         """Tell this function of every job that became a dead letter by the outcome of a run, once that is written."""
         return self._hooks.add("failure", hook)
 
-    def on_error(self, hook: Hook) -> Hook:
+    def on_error(self, hook: H) -> H:
         """Tell this function of every exception: of handlers, of other hooks, of the worker itself."""
         return self._hooks.add("error", hook)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError
@@ -40,6 +40,7 @@ class Event:
 
 
 Hook = Callable[[Event], Awaitable[object] | object]
+H = TypeVar("H", bound=Hook)
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class Hooks:
 
     by_kind: dict[Kind, list[Hook]] = field(default_factory=dict)
 
-    def add(self, kind: Kind, hook: Hook) -> Hook:
+    def add(self, kind: Kind, hook: H) -> H:
         """Add a hook and return it. Raises ConfigurationError for what cannot be called."""
         if not callable(hook):
             raise ConfigurationError(f"A hook is a function, not {hook!r}.")

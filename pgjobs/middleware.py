@@ -16,10 +16,10 @@ import asyncio
 import dataclasses
 import inspect
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import ConfigurationError
@@ -27,8 +27,9 @@ from pgjobs.job import JobId, Spec
 from pgjobs.outcome import Failed
 from pgjobs.payload import decode, encode_metadata, encode_payload
 
-AroundRun = Callable[[JobContext], Generator[None, Any, None]]
-AroundEnqueue = Callable[[Spec], Generator[Spec, JobId, None]]
+# Generators, really; but many annotate a generator function as an iterator.
+AroundRun = Callable[[JobContext], Iterator[None]]
+AroundEnqueue = Callable[[Spec], Iterator[Spec]]
 
 
 class Plain:
@@ -53,7 +54,7 @@ class Around:
 
     __slots__ = ("_entered", "_middleware", "_subject", "result")
 
-    def __init__(self, middleware: Sequence[Callable[[Any], Generator[Any, Any, None]]], subject: Any) -> None:
+    def __init__(self, middleware: Sequence[Callable[[Any], Iterator[Any]]], subject: Any) -> None:
         self._middleware = middleware
         self._subject = subject
         self._entered: list[Generator[Any, Any, None]] = []
@@ -62,7 +63,7 @@ class Around:
     def __enter__(self) -> Self:
         for function in self._middleware:
             try:
-                entered = function(self._subject)
+                entered = cast(Generator[Any, Any, None], function(self._subject))
                 self._yielded(next(entered, _NOTHING))
                 self._entered.append(entered)
             except BaseException as error:

@@ -70,7 +70,13 @@ class Teller:
         self._work.put(None)
 
     async def _tell_all(self) -> None:
-        while (event := await self._waiting.get()) is not None:
+        while True:
+            event = await self._waiting.get()
+            if event is None:
+                if self._waiting.empty():
+                    return
+                self._waiting.put_nowait(None)  # a hook that was told meanwhile had something to say
+                continue
             for hook in tuple(self._hooks.by_kind[event.kind]):
                 await self._call(hook, event)
 

@@ -434,7 +434,7 @@ class Machine(RuleBasedStateMachine):
             if outcome["outcome"] in ("retry", "snooze"):
                 outcome["delay"] = draw(soon)
             if outcome["outcome"] == "retry":
-                outcome["max_attempts"] = draw(st.sampled_from([None, 1, 2, 3]))
+                outcome["max_attempts"] = draw(st.sampled_from([None, 1, 2, 3, 9, 9]))
                 outcome["give_up_after"] = draw(st.sampled_from([None, None, 0.5, 50.0]))
             if outcome["outcome"] == "cancel":
                 outcome["reason"] = "pointless"
