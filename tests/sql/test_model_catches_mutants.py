@@ -80,12 +80,15 @@ MUTANTS = {
 # These take more than two seconds to be noticed.
 SLOW = {
     "a completed run need not be the current one",
+    "a crash is told to nobody",
+    "a death sets off a chain",
     "a full claim does not look back",
     "a rescue knows no limit",
     "a retried dead letter begins with run 0 again",
     "a retried dead letter stays dead",
     "a worker that is rescued in part may renew",
     "anybody may complete a run",
+    "giving up is counted from the last failed run",
 }
 
 
