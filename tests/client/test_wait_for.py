@@ -231,7 +231,7 @@ def test_all_who_wait_in_a_process_share_one_connection(
     def wait_in_loop(ids: list[pgjobs.JobId]) -> list[Any]:
         async def main() -> list[Any]:
             results = await asyncio.gather(*(app.await_for(id) for id in ids))
-            pool = app._pools._async.pop(asyncio.get_running_loop())
+            pool = app._transactions.pools._async.pop(asyncio.get_running_loop())
             await pool.close()  # not app.aclose(): others wait still
             return results
 
