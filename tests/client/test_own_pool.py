@@ -17,6 +17,7 @@ import pytest
 
 import pgjobs
 from pgjobs import pools
+from tests.client.between import Between
 from tests.client.conftest import Face
 
 Connection = psycopg.Connection[Any]
@@ -133,6 +134,27 @@ def test_connections_that_the_server_ended_while_idle_are_replaced_unnoticed(
     face.enqueue(task, letter_id=7)
     assert len(backends()) <= 4
     assert count() == 1
+
+
+def test_a_server_that_goes_and_comes_back_is_used_again_at_once(face: Face, dsn: str, count: Count) -> None:
+    between = Between(dsn)
+    app = pgjobs.App(between.dsn)
+
+    @app.task
+    def read_letter(letter_id: int) -> None: ...
+
+    for outage in (1, 2):
+        with face.client(app), face.client(app), face.client(app), face.client(app):
+            pass  # all connections there may be
+        between.down()
+        for _ in range(3):
+            with pytest.raises(pgjobs.ConnectionFailed, match=r"^The database cannot be reached: .*refused"):
+                face.enqueue(read_letter, letter_id=outage)
+        between.up()
+        face.enqueue(read_letter, letter_id=outage)
+        assert count() == outage
+    face.close_app(app)
+    between.down()
 
 
 def test_a_connection_that_breaks_in_use_is_told_and_the_next_call_has_another(
