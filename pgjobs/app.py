@@ -70,6 +70,7 @@ class App:
         executor: ExecutorName | None = None,
         retry: Backoff | None = None,
         keep: Keep = "history",
+        version: int = 1,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
     def task(
@@ -84,13 +85,15 @@ class App:
         executor: ExecutorName | None = None,
         retry: Backoff | None = None,
         keep: Keep = "history",
+        version: int = 1,
     ) -> Any:
         """Make a function a task of this app.
 
         Arguments: name, by default the function's; queue and priority of its jobs; max_attempts, after which a job
         is a dead letter; timeout of one run, seconds or a timedelta; executor "async" (default for coroutine
         functions), "thread" (default for others) or "process"; retry, the backoff between attempts, by default
-        Exponential(2, max=3600, jitter=0.2); keep, "history" or "nothing" of a completed job.
+        Exponential(2, max=3600, jitter=0.2); keep, "history" or "nothing" of a completed job; version of the
+        signature, raised when a change of it would break jobs that are queued already (see `Task.upcast`).
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
 
@@ -112,6 +115,7 @@ class App:
                 executor=executor or default,
                 retry=retry or Exponential(),
                 keep=keep,
+                version=version,
             )
             task = Task(function, given_name, options, self)
             taken = self.tasks.get(task.name)
@@ -218,6 +222,8 @@ class App:
 
     def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
         """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
+        for task in self.tasks.values():
+            task.check_upcasters()
         return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options))
 
     def close(self) -> None:

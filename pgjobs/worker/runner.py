@@ -18,7 +18,7 @@ from pgjobs.worker.settler import max_attempts
 
 log = logging.getLogger("pgjobs.worker")
 
-UNKNOWN_FIRST = 5.0  # seconds until a job whose task nobody here knows is looked at again; doubles with every run
+UNKNOWN_FIRST = 5.0  # seconds until a job that this worker's code cannot do is looked at again; doubles with every run
 UNKNOWN_MOST = 3600.0
 
 
@@ -33,11 +33,14 @@ class Runner:
         """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release."""
         task = self._tasks.get(job.task)
         if task is None:
-            return _unknown(job)
+            return _not_yet(job, f"has no task {job.task!r}. Is it started with the right --app?")
+        if job.version is not None and job.version > task.version:
+            return _not_yet(
+                job, f"has {job.task} at version {task.version}, and its payload is of version {job.version}"
+            )
         try:
             context = context or make_context(job, task)
-            arguments = decode(job.payload)
-            task.check(arguments)
+            arguments = task.present(decode(job.payload), job.version)
             outcome = await self._executors[task.options_.executor].run(task, job, arguments, context)
         except asyncio.CancelledError:
             current = asyncio.current_task()
@@ -70,10 +73,8 @@ def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:
     )
 
 
-def _unknown(job: Claimed) -> Outcome:
-    # Not counted: during a deploy another worker, or this one's successor, knows the task. The run counts the tries.
+def _not_yet(job: Claimed, why: str) -> Outcome:
+    # Not counted: during a deploy another worker, or this one's successor, can do it. The run counts the tries.
     delay = timedelta(seconds=min(UNKNOWN_FIRST * 2 ** min(job.run - 1, 20), UNKNOWN_MOST))
-    log.warning(
-        "job %d: this worker has no task %r; left for %s. Is it started with the right --app?", job.id, job.task, delay
-    )
+    log.warning("job %d is left for %s: this worker %s", job.id, delay, why)
     return Snoozed(delay)
