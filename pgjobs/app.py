@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
@@ -25,10 +25,11 @@ from pgjobs.connections import (
     in_one_transaction,
     runner_for,
 )
+from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.pools import Pools
-from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
+from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
 P = ParamSpec("P")
@@ -55,6 +56,12 @@ class App:
 
     # Tasks
 
+    @overload  # see TaskDecorator
+    def task(self, function: Callable[Concatenate[Anything, ...], R], /) -> Task[..., R]: ...
+
+    @overload
+    def task(self, function: Callable[Concatenate[JobContext, P], R], /) -> ContextTask[P, R]: ...
+
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
@@ -71,7 +78,7 @@ class App:
         retry: Backoff | None = None,
         keep: Keep = "history",
         version: int = 1,
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    ) -> TaskDecorator: ...
 
     def task(
         self,

@@ -24,13 +24,12 @@ class Arguments:
     def __init__(self, function: Callable[..., Any], task: str) -> None:
         self._task = task
         self.context: str | None = None  # the parameter that receives the JobContext
-        self.context_is_first = False
         self._takes_any = False
         self._positions: list[str] = []
         forms: dict[str, Form] = {}
         rest = ANY  # of **keywords
         known, required = set(), set()
-        for number, parameter in enumerate(_parameters(function, task)):
+        for parameter in _parameters(function, task):
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
                 raise ConfigurationError(
                     f"The task {task} cannot take {parameter}: a job carries its arguments by name."
@@ -42,7 +41,6 @@ class Arguments:
                 if self.context is not None:
                     raise ConfigurationError(f"The task {task} has two parameters for the JobContext.")
                 self.context = parameter.name
-                self.context_is_first = number == 0 and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
             else:
                 known.add(parameter.name)
                 if parameter.default is parameter.empty:

@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args, overload
 
 from pgjobs.arguments import Arguments
 from pgjobs.backoff import Backoff, Exponential
@@ -211,6 +211,34 @@ class Task(Generic[P, R]):
 
     def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         return encode_payload(self._arguments.dump(args, kwargs), task=self.name)
+
+
+class ContextTask(Task[P, R]):
+    """A task whose function takes the JobContext first: whoever calls it passes one, whoever enqueues it does not.
+
+    Only type checkers tell it from a Task.
+    """
+
+    def __call__(self, context: JobContext, /, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        return super().__call__(context, *args, **kwargs)  # type: ignore[arg-type]
+
+
+class Anything:
+    """What no function is annotated to take: one that does take it has a first parameter of which nothing is said."""
+
+
+class TaskDecorator(Protocol):
+    """What `@app.task(...)` with settings returns."""
+
+    # First, for a parameter that takes anything would take a JobContext too, and be hidden from those who enqueue.
+    @overload
+    def __call__(self, function: Callable[Concatenate[Anything, ...], R], /) -> Task[..., R]: ...
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext, P], R], /) -> ContextTask[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
 
 class Bound(Generic[P, R]):
