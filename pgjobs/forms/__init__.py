@@ -33,7 +33,9 @@ def form_of(annotation: Any, begun: dict[Any, Form] | None = None) -> Form:
     def inner(argument: Any) -> Form:
         return form_of(argument, forms)
 
-    if getattr(kind, "__hash__", None) is None:
+    try:
+        hash(kind)
+    except TypeError:
         return ANY
     if kind in (Annotated, Required, NotRequired):
         return inner(args[0])

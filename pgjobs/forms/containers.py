@@ -34,7 +34,9 @@ def list_form(annotation: Any, item: Form) -> Form:
     def dump(value: Any) -> list[Any]:
         if not isinstance(value, kinds):
             raise must_be(noun, value)
-        return list(value) if item is ANY else _each(item.dump, value)
+        if item is ANY:
+            return value if type(value) is list else list(value)
+        return _each(item.dump, value)
 
     def load(value: Any) -> Any:
         if type(value) is not list:
@@ -85,6 +87,8 @@ def dict_form(annotation: Any, key: Form, item: Form) -> Form:
     def dump(value: Any) -> dict[Any, Any]:
         if not isinstance(value, kinds):
             raise must_be("a dict", value)
+        if key is ANY and item is ANY:
+            return value if type(value) is dict else dict(value)
         return _items(key.dump if text_keys else dump_key, item.dump, value)
 
     def load(value: Any) -> dict[Any, Any]:

@@ -52,7 +52,8 @@ def _moment(value: datetime) -> datetime:
 
 def _seconds(value: timedelta) -> float:
     seconds = value.total_seconds()
-    if timedelta(seconds=seconds) != value:
+    # A number of 64 bits: at 285 years it no longer tells one microsecond from the next.
+    if abs(value) > timedelta(days=104_000) or timedelta(seconds=seconds) != value:
         raise Mismatch(f"is too long to be kept to the microsecond: {value}")
     return int(seconds) if seconds.is_integer() else seconds
 
@@ -62,6 +63,12 @@ def _finite(value: float) -> float:
     if math.isinf(number):  # 1e999, which JSON can write
         raise OverflowError
     return number
+
+
+def _amount(value: Decimal) -> Decimal:
+    if not value.is_finite():
+        raise Mismatch(f"must be a finite number, not {value}")
+    return value
 
 
 LEAVES: Mapping[Any, Form] = {
@@ -84,7 +91,8 @@ LEAVES: Mapping[Any, Form] = {
     time: _leaf(time, "a time", dump=time.isoformat, load=time.fromisoformat),
     timedelta: _leaf(timedelta, "a timedelta", dump=_seconds, load=lambda seconds: timedelta(seconds=seconds),
                      reads=(int, float), written="a timedelta as a number of seconds"),
-    Decimal: _leaf(Decimal, "a Decimal", dump=str, load=Decimal, reads=(str, int), written="a Decimal as text"),
+    Decimal: _leaf(Decimal, "a Decimal", dump=lambda value: str(_amount(value)),
+                   load=lambda text: _amount(Decimal(text)), reads=(str, int), written="a Decimal as text"),
     UUID: _leaf(UUID, "a UUID", dump=str, load=UUID),
     Path: _leaf(Path, "a Path", dump=str, load=Path),
     PurePath: _leaf(PurePath, "a PurePath", dump=str, load=PurePath),
