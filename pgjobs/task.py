@@ -201,6 +201,9 @@ class Task(Generic[P, R]):
         return {**arguments, self._arguments.context: context}
 
     def _upcast(self, payload: dict[str, Any], version: int) -> dict[str, Any]:
+        if version > self.version:
+            raise InvalidPayload(f"The payload is of version {version}, and {self.name} is at version {self.version}.")
+        self.check_upcasters()
         for old in range(version, self.version):
             payload = self._upcasters[old](payload)
             if not isinstance(payload, dict):

@@ -209,6 +209,10 @@ def test_a_version_without_an_upcaster_is_found_before_a_worker_starts() -> None
     task.upcast(from_version=2)(lambda payload: payload)
     with pytest.raises(ConfigurationError) as refused:
         app.make_worker()
+    with pytest.raises(ConfigurationError, match="has no upcaster from version 1"):
+        task.present({}, 2)
+    with pytest.raises(InvalidPayload, match=r"^The payload is of version 4, and versioned is at version 3\.$"):
+        task.present({}, 4)
     assert str(refused.value) == (
         "The task versioned is at version 3 and has no upcaster from version 1:"
         " write one, decorated with @versioned.upcast(from_version=1)."
