@@ -71,6 +71,10 @@ class Arguments:
         self.check_names(kwargs)
         return self._dump(kwargs)
 
+    def take_only(self, name: str) -> bool:
+        """Whether the function can be called with this argument and no other."""
+        return (self._takes_any or name in self._known) and self._required <= {name}
+
     def check_names(self, names: Mapping[str, Any]) -> None:
         """Raise InvalidPayload when these are not the names the function takes."""
         if self.context in names:

@@ -81,15 +81,19 @@ def _dict_form(kind: Any, noun: str, forms: dict[str, Form], annotations: dict[s
             raise must_be(noun, value)
         return value
 
-    return _record_form(noun, forms, required, taken, dict)
+    # Open, as it is to type checkers: who writes it may be newer than who reads it.
+    return _record_form(noun, forms, required, taken, dict, is_open=True)
 
 
 def _record_form(
-    noun: str, forms: dict[str, Form], required: set[str], take: Callable[[Any], dict[str, Any]], make: Convert
-) -> Form:
-    def each(value: dict[str, Any], convert: Callable[[Form], Convert]) -> dict[str, Any]:
+    noun: str, forms: dict[str, Form], required: set[str], take: Callable[[Any], dict[str, Any]], make: Convert,
+    is_open: bool = False,
+) -> Form:  # fmt: skip
+    """`is_open`: a field that is not known may be read, and stays as it is."""
+
+    def each(value: dict[str, Any], convert: Callable[[Form], Convert], may_have_more: bool) -> dict[str, Any]:
         for name in value:
-            if name not in forms:
+            if name not in forms and not may_have_more:
                 raise Mismatch(f"has a field {name!r} that {noun} has not")
         for name in required:
             if name not in value:
@@ -97,7 +101,7 @@ def _record_form(
         done = {}
         for name, content in value.items():
             try:
-                done[name] = convert(forms[name])(content)
+                done[name] = convert(forms.get(name, ANY))(content)
             except Mismatch as error:
                 error.path = f".{name}{error.path}"
                 raise
@@ -106,9 +110,9 @@ def _record_form(
     def load(value: Any) -> Any:
         if type(value) is not dict:
             raise must_be(noun, value)
-        return make(each(value, lambda form: form.load))
+        return make(each(value, lambda form: form.load, is_open))
 
-    return Form(noun, {dict}, lambda value: each(take(value), lambda form: form.dump), load)
+    return Form(noun, {dict}, lambda value: each(take(value), lambda form: form.dump, False), load)
 
 
 def _tuple_form(kind: Any, noun: str, forms: dict[str, Form], annotations: dict[str, Any]) -> Form:

@@ -376,6 +376,10 @@ def test_what_an_annotation_leaves_out_is_filled_in_by_the_class() -> None:
     assert form_of(Letter).load({"id": str(SOME_ID)}) == Letter(SOME_ID)
 
 
+def test_a_typed_dict_may_have_more_in_json_than_we_know() -> None:
+    assert form_of(Address).load({"street": "x", "town": ["y"]}) == {"street": "x", "town": ["y"]}
+
+
 def test_an_annotation_we_know_nothing_of_is_not_checked() -> None:
     for annotation in (Any, object, T, "Text", type[int], pytest.MonkeyPatch, [int], 7, list[int] | Any):
         assert form_of(annotation) is ANY
