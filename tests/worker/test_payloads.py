@@ -126,6 +126,26 @@ def test_a_job_of_an_old_version_runs_through_the_upcasters_whoever_enqueued_it(
     assert [app.job(id).version for id in ids] == [1, 2, 2, 1, 2]
 
 
+def test_a_task_that_is_told_of_a_death_is_told_in_its_present_version(app: pgjobs.App, drain: Drain) -> None:
+    heard: list[str] = []
+
+    @app.task(version=2)
+    async def tell(failed: pgjobs.FailedJob) -> None:
+        heard.append(failed["task"])
+
+    @tell.upcast(from_version=1)
+    def never(payload: dict[str, Any]) -> dict[str, Any]:
+        raise AssertionError("it is not old")
+
+    @app.task(max_attempts=1, on_failure=tell)
+    async def fall() -> None:
+        raise ValueError
+
+    fall.enqueue()
+    drain()
+    assert heard == ["fall"]
+
+
 def test_an_upcaster_that_raises_is_a_failed_attempt(app: pgjobs.App, drain: Drain) -> None:
     @app.task(name="read", version=2, max_attempts=1)
     def read(letter_id: int) -> None: ...
