@@ -104,6 +104,8 @@ def _converter(
                 converted = conversion[1](value)
             except Mismatch as error:
                 raise InvalidPayload(f"{task}: the argument {name + error.path!r} {error.what}.") from error.__cause__
+            except RecursionError:
+                raise InvalidPayload(f"{task}: the argument {name!r} is nested too deeply.") from None
             if changed is None:
                 changed = dict(values)
             changed[name] = converted

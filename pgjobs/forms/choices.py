@@ -41,6 +41,7 @@ def union_form(forms: list[Form]) -> Form:
     # Any text is a str and any int may be a float: these are asked last.
     forms = sorted(forms, key=lambda form: (str in form.loads_as_is, float in form.loads_as_is))
     noun = " or ".join(form.noun for form in forms)
+    mistakable = {form for form in forms if any(form.reads & other.reads for other in forms if other is not form)}
 
     def read(value: Any) -> tuple[Form, Any]:
         errors = []
@@ -59,9 +60,10 @@ def union_form(forms: list[Form]) -> Form:
             except Mismatch as error:
                 errors.append(error)
                 continue
-            reader, back = read(text)
-            if reader is not form and (type(back) is not type(value) or back != value):
-                raise Mismatch(f"is {form.noun} that would be read back as {reader.noun}: {shown(value)}")
+            if form in mistakable:
+                reader, back = read(text)
+                if reader is not form and (type(back) is not type(value) or back != value):
+                    raise Mismatch(f"is {form.noun} that would be read back as {reader.noun}: {shown(value)}")
             return text
         raise misfit(value, errors)
 

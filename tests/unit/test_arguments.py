@@ -31,6 +31,11 @@ class Page:
 
 
 @dataclass
+class Linked:
+    next: Linked | None = None
+
+
+@dataclass
 class Positive:
     value: int
 
@@ -45,6 +50,7 @@ def unclear(reader: Reader, when: datetime) -> None: ...
 def implicit(page: int = None) -> None: ...  # type: ignore[assignment]  # noqa: RUF013
 def with_context(job: JobContext, when: datetime) -> None: ...
 def not_annotated(value, when: datetime): ...  # type: ignore[no-untyped-def]
+def linked(first: Linked | None) -> None: ...
 def positive(number: Positive) -> None: ...
 def optional(page: Page | None = None) -> None: ...
 
@@ -169,6 +175,17 @@ def test_what_the_application_raises_is_the_cause_of_the_refusal(declare: Declar
     with pytest.raises(InvalidPayload, match="the argument 'number' cannot be made: ValueError: -1 is not") as refused:
         declare(positive).check({"number": {"value": -1}})
     assert isinstance(refused.value.__cause__, ValueError)
+
+
+def test_what_contains_itself_is_refused_and_what_is_linked_is_not(declare: Declare) -> None:
+    task, chain = declare(linked), Linked()
+    for _ in range(50):
+        chain = Linked(chain)
+    assert task.bind(json.loads(task.spec(chain).payload), RUN) == {"first": chain}
+    ring = Linked()
+    ring.next = ring
+    with pytest.raises(InvalidPayload, match=r"^linked: the argument 'first' is nested too deeply\.$"):
+        task.spec(ring)
 
 
 def test_the_arguments_of_a_payload_are_not_changed_where_they_lie(declare: Declare) -> None:
