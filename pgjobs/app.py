@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
@@ -38,6 +38,13 @@ CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far 
 CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
 
 
+class StandIn(Protocol):
+    """Who answers the verbs in place of a database; see pgjobs.testing."""
+
+    def client(self, tx: Any) -> Client: ...
+    def aclient(self, tx: Any) -> AsyncClient: ...
+
+
 class App:
     """Your tasks, and the database their jobs live in.
 
@@ -50,6 +57,7 @@ class App:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._made_pools: Pools | None = None
         self._making = threading.Lock()
+        self._stand_in: StandIn | None = None
         # One variable per app: two apps in a process do not share a transaction.
         self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
 
@@ -143,8 +151,7 @@ class App:
         chunks, notify = _chunks(specs)
         if not chunks:
             return []
-        with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
-            client = Client(runner)
+        with self.client(tx) as client, in_one_transaction(client._runner) if len(chunks) > 1 else nullcontext():
             return [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
 
     async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
@@ -152,8 +159,10 @@ class App:
         chunks, notify = _chunks(specs)
         if not chunks:
             return []
-        async with self._arunner(tx) as runner, in_one_async_transaction(runner) if len(chunks) > 1 else nullcontext():
-            client = AsyncClient(runner)
+        async with (
+            self.aclient(tx) as client,
+            in_one_async_transaction(client._runner) if len(chunks) > 1 else nullcontext(),
+        ):
             return [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
@@ -181,12 +190,18 @@ class App:
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
+        if self._stand_in is not None:
+            yield self._stand_in.client(tx if tx is not None else self._using.get())
+            return
         with self._runner(tx) as runner:
             yield Client(runner)
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
+        if self._stand_in is not None:
+            yield self._stand_in.aclient(tx if tx is not None else self._using.get())
+            return
         async with self._arunner(tx) as runner:
             yield AsyncClient(runner)
 
@@ -233,6 +248,8 @@ class App:
     @property
     def dsn(self) -> str:
         """The DSN in use. Raises ConfigurationError when nobody named one."""
+        if self._stand_in is not None:
+            raise ConfigurationError("pgjobs.testing stands in for the database of this app: run jobs by its drain(app).")
         return settings.dsn(self._dsn)
 
     def __getitem__(self, name: str) -> Task[Any, Any]:

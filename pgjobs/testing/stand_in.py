@@ -1,0 +1,107 @@
+"""Puts an app on something else than its database, for the time of a block: in memory, or inline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+from pgjobs.app import App, StandIn
+from pgjobs.client import Client
+from pgjobs.job import JobId, Spec
+from pgjobs.testing.failures import raise_failures
+from pgjobs.testing.memory import InMemory
+from pgjobs.testing.running import Blocking, InLoop
+from pgjobs.worker.settler import Entry
+
+
+@contextmanager
+def in_memory(app: App) -> Iterator[InMemory]:
+    """Keep the jobs of an app in memory while the block runs, without a server; `drain(app)` runs them.
+
+    Returns what they are kept in; its `clock` moves their time. Handlers run one at a time, in this process.
+    """
+    memory = InMemory(app.tasks)
+    with swapped(app, stand_in=memory):
+        yield memory
+
+
+@contextmanager
+def inline(app: App, *, raise_on_failure: bool = False) -> Iterator[Inline]:
+    """Run each job of an app where it is enqueued, at once, while the block runs; no server is needed.
+
+    Enqueue returns an id as ever, and `app.job(id)` shows the result or the errors. A job with a delay, and one that is
+    to be retried or was snoozed, waits: move the `clock` of what is returned, and `drain(app)`.
+    Transactions count for nothing: a job runs before its transaction commits.
+
+    Arguments: raise_on_failure, whether failed attempts are raised at the end of the block. Raises JobsFailed.
+    """
+    jobs = Inline(app.tasks)
+    with swapped(app, stand_in=jobs):
+        yield jobs
+    if raise_on_failure:
+        raise_failures(jobs.ran)
+
+
+class Inline(InMemory):
+    """Jobs in memory, run when they are enqueued. `ran` has their outcomes."""
+
+    def __init__(self, tasks: Any) -> None:
+        super().__init__(tasks)
+        self.ran: list[Entry] = []
+
+    def client(self, tx: Any) -> Client:
+        """Return this as a client, whatever the transaction."""
+        return super().client(None)
+
+    def enqueue(self, spec: Spec) -> JobId:
+        """Put one job into its queue and return its id."""
+        id = super().enqueue(spec)
+        self._run([id])
+        return id
+
+    def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
+        """Put many jobs into their queues in one statement and return their ids in the order given."""
+        ids = super().enqueue_many(specs, notify)
+        self._run(ids)
+        return ids
+
+    async def aenqueue(self, spec: Spec) -> JobId:
+        """The same as `enqueue`, for callers in an event loop."""
+        id = super().enqueue(spec)
+        await self._arun([id])
+        return id
+
+    async def aenqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
+        """The same as `enqueue_many`, for callers in an event loop."""
+        ids = super().enqueue_many(specs, notify)
+        await self._arun(ids)
+        return ids
+
+    def _run(self, ids: Iterable[int]) -> None:
+        with closing(Blocking(self.tasks)) as blocking:
+            for id in ids:
+                if job := self.take_due(id=id):
+                    self.ran.append(self.put_outcome(job, blocking.run(job, _EVER)))
+
+    async def _arun(self, ids: Iterable[int]) -> None:
+        async with InLoop(self.tasks) as loop:
+            for id in ids:
+                if job := self.take_due(id=id):
+                    self.ran.append(self.put_outcome(job, await loop.run(job, _EVER)))
+
+
+_EVER = time.monotonic() + 10 * 365 * 86_400
+
+
+@contextmanager
+def swapped(app: App, *, dsn: str | None = None, stand_in: StandIn | None = None) -> Iterator[None]:
+    """Give an app another DSN or a stand-in, and connections of their own; leave it as it was before."""
+    before = app._dsn, app._stand_in, app._made_pools
+    app._dsn, app._stand_in, app._made_pools = dsn or app._dsn, stand_in, None
+    try:
+        yield
+    finally:
+        app.close()
+        app._dsn, app._stand_in, app._made_pools = before
