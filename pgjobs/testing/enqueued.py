@@ -81,11 +81,13 @@ def _assert(
         lines = [f"No job {which} was enqueued."]
     else:
         lines = [f"{_jobs(count)} {which} expected, {_jobs(len(found)).lower()} enqueued."]
-    lines += [f"  {_described(job)}" for job in found[:SHOWN]]
+    lines += [f"  {_described(job, wanted)}" for job in found[:SHOWN]]
     others = sorted((job for job in of_task if job not in found), key=lambda job: len(_differences(job, wanted)))
     if others:
         lines.append("Near misses:" if len(others) <= SHOWN else f"The nearest of {len(others)} others:")
-        lines += [f"  {_described(job)}; differs in {', '.join(_differences(job, wanted))}" for job in others[:SHOWN]]
+        lines += [
+            f"  {_described(job, wanted)}; differs in {', '.join(_differences(job, wanted))}" for job in others[:SHOWN]
+        ]
     elif not of_task:
         tasks = Counter(job.task for job in jobs)
         there = ", ".join(f"{name} ({number})" for name, number in sorted(tasks.items()))
@@ -112,8 +114,11 @@ def _differences(job: Job, wanted: Mapping[str, Any]) -> list[str]:
     return [name for name, value in wanted.items() if name not in job.payload or job.payload[name] != value]
 
 
-def _described(job: Job) -> str:
-    return f"job {job.id} on {job.queue}, {job.status}: {_listed(job.payload) or 'no arguments'}"
+def _described(job: Job, wanted: Mapping[str, Any]) -> str:
+    # What was asked for comes first; a payload comes back from the database in an order of its own.
+    names = [name for name in wanted if name in job.payload] + sorted(job.payload.keys() - wanted.keys())
+    arguments = {name: job.payload[name] for name in names}
+    return f"job {job.id} on {job.queue}, {job.status}: {_listed(arguments) or 'no arguments'}"
 
 
 def _listed(arguments: Mapping[str, Any]) -> str:
