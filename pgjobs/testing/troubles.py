@@ -79,18 +79,18 @@ def failing(
 
 @contextmanager
 def losing_replies(
-    verb: str, times: int | None = 1, when: Callable[[Any], bool] = lambda reply: True
+    verb: str, times: int | None = 1, when: Callable[..., Any] = lambda reply, *asked: True
 ) -> Iterator[Trouble]:
     """Let workers of this process lose the replies of a verb: what it asked for is done, and nobody hears of it.
 
-    Arguments: the verb, as `AsyncClient` has it (claim, settle_and_claim, ...); times, None for always; when, which
-    replies may be lost.
+    Arguments: the verb, as `AsyncClient` has it (claim, settle_and_claim, ...); times, None for always; when, a
+    function of the reply and of what was asked, which says whether it may be lost.
     """
     trouble, real = Trouble(times), getattr(AsyncClient, verb)
 
     async def lossy(self: AsyncClient, *args: Any, **kwargs: Any) -> Any:
         reply = await real(self, *args, **kwargs)
-        if when(reply) and trouble.strikes():
+        if when(reply, *args, **kwargs) and trouble.strikes():
             raise psycopg.OperationalError("the connection broke before the reply came")
         return reply
 
