@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -47,10 +46,10 @@ def drain(
     if not isinstance(stand_in, InMemory):
         return asyncio.run(_work(app, queues, until, raise_on_failure, options))
     entries = []
-    with closing(Blocking(stand_in.tasks)) as blocking:
-        while job := stand_in.take_due(queues):
-            entries.append(stand_in.put_outcome(job, blocking.run(job, until)))
-            _check(until)
+    blocking = Blocking(stand_in.tasks)
+    while job := stand_in.take_due(queues):
+        entries.append(stand_in.put_outcome(job, blocking.run(job, until)))
+        _check(until)
     return _summary(entries, raise_on_failure)
 
 

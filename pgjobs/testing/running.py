@@ -1,13 +1,16 @@
-"""Runs a job of a stand-in to its outcome, by the worker's own runner."""
+"""Runs a job of a stand-in to its outcome, by the worker's own runner and executors."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
+import dataclasses
+import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,7 +18,6 @@ from pgjobs.context import JobContext
 from pgjobs.job import Claimed
 from pgjobs.outcome import Outcome
 from pgjobs.task import Task
-from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_thread import ThreadExecutor, _call
 from pgjobs.worker.runner import Runner
@@ -23,49 +25,21 @@ from pgjobs.worker.runner import Runner
 Tasks = Mapping[str, Task[Any, Any]]
 
 
-class Blocking:
-    """Runs jobs in the calling thread, which a test's own connections and settings may belong to.
-
-    Coroutines get an event loop, blocking functions none, so that they may start one. Nobody is left who could stop
-    the latter at a timeout; `job.check()` sees it.
-    """
-
-    def __init__(self, tasks: Tasks) -> None:
-        self._tasks = tasks
-        self._runner = Runner(tasks, _executors(_InPlace()))
-        self._loop = asyncio.Runner()
-
-    def run(self, job: Claimed, until: float) -> Outcome:
-        """Run a job; a coroutine until this monotonic time at most."""
-        task = self._tasks.get(job.task)
-        context = contextvars.copy_context()
-        if task is None or not task.is_coroutine:
-            return context.run(_finish, self._runner, job)
-        if _in_a_loop():
-            with ThreadPoolExecutor(1) as thread:
-                return thread.submit(context.run, Blocking._run_apart, self._tasks, job, until).result()
-        return self._loop.run(_bounded(self._runner, job, until), context=context)
-
-    def close(self) -> None:
-        """End the event loop, if there was need for one."""
-        self._loop.close()
-
-    @staticmethod
-    def _run_apart(tasks: Tasks, job: Claimed, until: float) -> Outcome:
-        with closing(Blocking(tasks)) as blocking:
-            return blocking.run(job, until)
-
-
 class InLoop:
     """Runs jobs in the caller's event loop, blocking functions in threads, as a worker does."""
 
-    def __init__(self, tasks: Tasks) -> None:
-        self._threads = ThreadExecutor()
-        self._runner = Runner(tasks, _executors(_Either(self._threads)))
+    def __init__(self, tasks: Tasks, threads: ThreadExecutor | None = None) -> None:
+        self._threads = threads or ThreadExecutor()
+        self._runner = Runner(_here(tasks), {"async": AsyncExecutor(), "thread": self._threads})
 
     async def run(self, job: Claimed, until: float) -> Outcome:
         """Run a job until this monotonic time at most."""
-        return await _bounded(self._runner, job, until)
+        running = asyncio.create_task(self._runner.run(job))
+        try:
+            await asyncio.wait([running], timeout=max(0.0, until - time.monotonic()))
+        finally:
+            running.cancel()  # or it is done: then this does nothing
+        return await running
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,57 +50,69 @@ class InLoop:
         await self._threads.close()
 
 
-class _InPlace:
-    """An executor that calls the function where it stands."""
+class Blocking:
+    """Runs jobs for a caller who has no event loop, or blocks it.
+
+    The runner has a loop in a thread of its own, and so have coroutines. Blocking functions come back to the calling
+    thread, which a test's own connections and settings may belong to. Nobody is left to stop those at a timeout.
+    """
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._loop = InLoop(tasks, _CallingThread(self._calls))
+
+    def run(self, job: Claimed, until: float) -> Outcome:
+        """Run a job; a coroutine until this monotonic time at most."""
+        ended: Future[Outcome] = Future()
+        context = contextvars.copy_context()
+
+        def aside() -> None:
+            try:
+                ended.set_result(context.run(asyncio.run, self._loop.run(job, until)))
+            except BaseException as error:
+                ended.set_exception(error)
+            finally:
+                self._calls.put(None)
+
+        thread = threading.Thread(target=aside, name="pgjobs testing", daemon=True)
+        thread.start()
+        while (call := self._calls.get()) is not None:
+            call()
+        thread.join()
+        return ended.result()
+
+
+class _CallingThread(ThreadExecutor):
+    """An executor for blocking functions, which somebody else takes out of a queue and calls."""
+
+    def __init__(self, calls: SimpleQueue[Callable[[], None] | None]) -> None:
+        super().__init__()
+        self._calls = calls
 
     async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
-        if task.is_coroutine:
-            return await AsyncExecutor().run(task, job, arguments, context)
-        return _call(task, arguments, context)
+        loop = asyncio.get_running_loop()
+        finished: asyncio.Future[Outcome] = loop.create_future()
+        inherited = contextvars.copy_context()
 
-    async def close(self) -> None: ...
+        def call() -> None:
+            outcome = inherited.run(_call, task, arguments, context)
+            loop.call_soon_threadsafe(finished.set_result, outcome)
 
-
-class _Either:
-    """The executors of a worker but for the process executor: a child would not see what a test has set up."""
-
-    def __init__(self, threads: ThreadExecutor) -> None:
-        self._threads = threads
-
-    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
-        executor: Executor = AsyncExecutor() if task.is_coroutine else self._threads
-        return await executor.run(task, job, arguments, context)
-
-    async def close(self) -> None: ...
+        self._calls.put(call)
+        try:
+            return await asyncio.shield(finished)
+        except asyncio.CancelledError:
+            context._ask_to_stop()
+            return await finished  # it cannot be left behind: it has the caller's thread
 
 
-def _executors(executor: Executor) -> dict[Any, Executor]:
-    return dict.fromkeys(("async", "thread", "process"), executor)
-
-
-def _finish(runner: Runner, job: Claimed) -> Outcome:
-    """Run what never waits, without an event loop."""
-    running = runner.run(job)
-    try:
-        running.send(None)
-    except StopIteration as ended:
-        outcome: Outcome = ended.value
-        return outcome
-    raise AssertionError("a blocking function was awaited")
-
-
-async def _bounded(runner: Runner, job: Claimed, until: float) -> Outcome:
-    running = asyncio.create_task(runner.run(job))
-    try:
-        await asyncio.wait([running], timeout=max(0.0, until - time.monotonic()))
-    finally:
-        running.cancel()  # or it is done: then this does nothing
-    return await running
-
-
-def _in_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+def _here(tasks: Tasks) -> dict[str, Task[Any, Any]]:
+    """The tasks, those for child processes as ones for this: a child would not see what a test has set up."""
+    here = dict(tasks)
+    for name, task in tasks.items():
+        if task.options_.executor == "process":
+            here[name] = copy.copy(task)
+            here[name].options_ = dataclasses.replace(
+                task.options_, executor="async" if task.is_coroutine else "thread"
+            )
+    return here

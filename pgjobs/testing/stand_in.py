@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from pgjobs.app import App, StandIn
@@ -80,10 +80,10 @@ class Inline(InMemory):
         return ids
 
     def _run(self, ids: Iterable[int]) -> None:
-        with closing(Blocking(self.tasks)) as blocking:
-            for id in ids:
-                if job := self.take_due(id=id):
-                    self.ran.append(self.put_outcome(job, blocking.run(job, _EVER)))
+        blocking = Blocking(self.tasks)
+        for id in ids:
+            if job := self.take_due(id=id):
+                self.ran.append(self.put_outcome(job, blocking.run(job, _EVER)))
 
     async def _arun(self, ids: Iterable[int]) -> None:
         async with InLoop(self.tasks) as loop:
@@ -92,7 +92,7 @@ class Inline(InMemory):
                     self.ran.append(self.put_outcome(job, await loop.run(job, _EVER)))
 
 
-_EVER = time.monotonic() + 10 * 365 * 86_400
+_EVER = time.monotonic() + 365 * 86_400
 
 
 @contextmanager

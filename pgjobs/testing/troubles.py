@@ -5,6 +5,7 @@ They happen for real: a connection is cut by the server, a lost worker's lease l
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import threading
@@ -60,11 +61,13 @@ def failing(
     def raise_it() -> None:
         raise error() if isinstance(error, type) else error.with_traceback(None)
 
+    @functools.wraps(function)
     def blocking(*args: Any, **kwargs: Any) -> Any:
         if trouble.strikes():
             raise_it()
         return function(*args, **kwargs)
 
+    @functools.wraps(function)
     async def in_loop(*args: Any, **kwargs: Any) -> Any:
         if trouble.strikes():
             raise_it()
