@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
@@ -28,6 +28,7 @@ from pgjobs.connections import (
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.pools import Pools
+from pgjobs.stand_in import StandIn
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
@@ -36,13 +37,6 @@ R = TypeVar("R")
 
 CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
 CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
-
-
-class StandIn(Protocol):
-    """Who answers the verbs in place of a database; see pgjobs.testing."""
-
-    def client(self, tx: Any) -> Client: ...
-    def aclient(self, tx: Any) -> AsyncClient: ...
 
 
 class App:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pgjobs.app import App, StandIn
+from pgjobs.app import App
 from pgjobs.client import Client
 from pgjobs.job import JobId, Spec
+from pgjobs.stand_in import StandIn
 from pgjobs.testing.failures import raise_failures
 from pgjobs.testing.memory import InMemory
 from pgjobs.testing.running import Blocking, InLoop
