@@ -81,7 +81,7 @@ async def _work(
     entries: list[Entry] = []
     while due := await asyncio.to_thread(_due, app, queues):
         worker = app.make_worker(due, drain=True, **options)
-        outbox = worker._outbox = worker._claimer.outbox = _Remembering()
+        settled = _remembered(worker._outbox)
         running = asyncio.create_task(worker.run(), name="pgjobs drain")
         try:
             await asyncio.wait([running], timeout=max(0.0, until - time.monotonic()))
@@ -91,9 +91,9 @@ async def _work(
                 worker.stop()  # at once: what still runs is given back
                 await running
         await running
-        entries += outbox.entries
+        entries += settled
         _check(until)
-        if not outbox.entries:
+        if not settled:
             break  # what is due cannot be had: somebody has it locked
     return _summary(entries, raise_on_failure)
 
@@ -104,16 +104,17 @@ def _due(app: App, queues: Sequence[str] | None) -> list[str]:
     return [q.queue for q in overview if q.ready and not q.paused and (queues is None or q.queue in queues)]
 
 
-class _Remembering(Outbox):
-    """An outbox that remembers what went through it: an outcome that was refused is replaced in its entry."""
+def _remembered(outbox: Outbox) -> list[Entry]:
+    """Return a list that will hold all that goes through an outbox; an outcome that is refused is replaced in its entry."""
+    entries: list[Entry] = []
+    put = outbox.put
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.entries: list[Entry] = []
+    def put_and_remember(entry: Entry) -> None:
+        entries.append(entry)
+        put(entry)
 
-    def put(self, entry: Entry) -> None:
-        self.entries.append(entry)
-        super().put(entry)
+    outbox.put = put_and_remember  # type: ignore[method-assign]
+    return entries
 
 
 def _check(until: float) -> None:

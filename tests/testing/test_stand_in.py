@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass, replace
 from typing import Any
@@ -241,6 +244,20 @@ def test_threads_enqueue_into_the_same_memory(app: pgjobs.App) -> None:
         for thread in threads:
             thread.join()
         assert drain(app) == {"done": 200}
+
+
+def test_many_jobs_go_into_memory_in_more_than_one_portion(app: pgjobs.App) -> None:
+    task = app.task(of_a_module)
+    with in_memory(app):
+        ids = app.enqueue_many(task.spec(n) for n in range(5001))
+        assert app.job(ids[-1]).payload == {"n": 5000}
+        assert asyncio.run(app.aenqueue_many(task.spec(n) for n in range(5001)))[0] == 5002
+
+
+def test_testing_without_a_database_brings_neither_alembic_nor_sqlalchemy() -> None:
+    code = "import json, sys, pgjobs.testing; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert not {"alembic", "sqlalchemy", "click", "pytest", "pgjobs.embedded"} & set(json.loads(done.stdout))
 
 
 # What is refused
