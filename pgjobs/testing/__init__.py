@@ -3,7 +3,7 @@
 The pytest plugin that comes along has the same as fixtures; see docs/how-to/testing.md.
 """
 
-from pgjobs.testing.clock import Clock
+from pgjobs.testing.clock import Clock, MemoryClock
 from pgjobs.testing.database import Databases, on_database
 from pgjobs.testing.draining import adrain, drain
 from pgjobs.testing.enqueued import (
@@ -15,7 +15,7 @@ from pgjobs.testing.enqueued import (
     refute_enqueued,
 )
 from pgjobs.testing.failures import Failure, JobsFailed
-from pgjobs.testing.memory import InMemory, MemoryClock, NotSupported
+from pgjobs.testing.memory import InMemory, NotSupported
 from pgjobs.testing.stand_in import Inline, in_memory, inline
 from pgjobs.testing.troubles import Trouble, break_connections, failing, lose_worker, losing_replies
 

@@ -1,8 +1,8 @@
-"""A clock that tests move: the one that pgjobs decides by, in one database."""
+"""Clocks that tests move: the one that pgjobs decides by in a database, and that of jobs in memory."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -44,3 +44,23 @@ class Clock:
     def now(self) -> datetime:
         """Return what time it is by this clock."""
         return Client(PsycopgRunner(self._connection)).now()
+
+
+class MemoryClock:
+    """The clock of jobs in memory, with the verbs of `Clock`."""
+
+    def __init__(self) -> None:
+        self._stands_at: datetime | None = None
+        self._shift = timedelta(0)
+
+    def advance(self, by: timedelta | float) -> None:
+        """Move time forward, or back, by seconds or a timedelta."""
+        self._shift += as_timedelta(by)
+
+    def stop(self, at: datetime | None = None) -> None:
+        """Let time stand still, now or at a moment, until it is moved."""
+        self._stands_at, self._shift = at or self.now(), timedelta(0)
+
+    def now(self) -> datetime:
+        """Return what time it is by this clock."""
+        return (self._stands_at or datetime.now(UTC)) + self._shift

