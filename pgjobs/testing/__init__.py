@@ -15,7 +15,8 @@ from pgjobs.testing.enqueued import (
     refute_enqueued,
 )
 from pgjobs.testing.failures import Failure, JobsFailed
-from pgjobs.testing.memory import InMemory, NotSupported
+from pgjobs.testing.memory import InMemory
+from pgjobs.testing.rows import NotSupported
 from pgjobs.testing.stand_in import Inline, in_memory, inline
 from pgjobs.testing.troubles import Trouble, break_connections, failing, lose_worker, losing_replies
 

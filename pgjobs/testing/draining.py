@@ -48,7 +48,7 @@ def drain(
     entries = []
     blocking = Blocking(stand_in.tasks)
     while job := stand_in.take_due(queues):
-        entries.append(stand_in.put_outcome(job, blocking.run(job, until)))
+        entries.append(stand_in.put_outcome(job, blocking.run(job, until))[0])
         _check(until)
     return _summary(entries, raise_on_failure)
 
@@ -69,7 +69,7 @@ async def adrain(
     entries = []
     async with InLoop(stand_in.tasks) as loop:
         while job := stand_in.take_due(queues):
-            entries.append(stand_in.put_outcome(job, await loop.run(job, until)))
+            entries.append(stand_in.put_outcome(job, await loop.run(job, until))[0])
             _check(until)
     return _summary(entries, raise_on_failure)
 

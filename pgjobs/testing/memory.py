@@ -9,69 +9,28 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, cast
 
 from pgjobs.async_client import AsyncClient
-from pgjobs.calls import Filter, QueueStatus, Settlement
+from pgjobs.calls import Filter, QueueStatus
 from pgjobs.client import Client
-from pgjobs.errors import JobNotFound, PgjobsError
-from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Spec, Status
+from pgjobs.errors import JobNotFound
+from pgjobs.job import Claimed, Job, JobId, Lease, Spec, Status
 from pgjobs.outcome import Outcome
-from pgjobs.payload import decode
 from pgjobs.task import Task
 from pgjobs.testing.clock import MemoryClock
+from pgjobs.testing.rows import WORKER, NotSupported, Row
+from pgjobs.worker.options import on_failure
 from pgjobs.worker.settler import Entry, settlement
 
-WORKER = 1  # whose leases they are
-
-
-class NotSupported(PgjobsError):
-    """A stand-in for the database was asked for something that only a real one does."""
-
-
-@dataclass(slots=True)
-class _Row:
-    """A job. Texts are JSON, as a driver would carry them: nothing of a caller's objects is kept."""
-
-    spec: Spec
-    id: int
-    enqueued_at: datetime
-    available_at: datetime | None
-    status: Status = Status.READY
-    run: int = 0
-    attempts: int = 0
-    claimed_at: datetime | None = None
-    finished_at: datetime | None = None
-    worker: int | None = None
-    result: str | None = None
-    reason: str | None = None
-    error: str = ""  # of a dead letter
-    errors: list[AttemptError] = field(default_factory=list)
-
-    @property
-    def order(self) -> tuple[int, datetime, int]:
-        assert self.available_at is not None
-        return self.spec.priority, self.available_at, self.id
-
-
-_SPEC = {
-    "task",
-    "payload",
-    "queue",
-    "priority",
-    "delay",
-    "available_at",
-    "max_attempts",
-    "timeout",
-    "metadata",
-    "notify",
-}
-_OTHER = {"id", "run", "outcome", "delay", "error", "message", "traceback", "reason", "max_attempts"}
+# The settings of a job that are known here.
+_SPEC = {"task", "payload", "queue", "priority", "delay", "available_at"}
+_SPEC |= {"max_attempts", "timeout", "metadata", "notify"}
 
 
 class InMemory:
@@ -82,7 +41,7 @@ class InMemory:
     def __init__(self, tasks: Mapping[str, Task[Any, Any]]) -> None:
         self.tasks = tasks
         self.clock = MemoryClock()
-        self._rows: dict[int, _Row] = {}
+        self._rows: dict[int, Row] = {}
         self._ids = itertools.count(1)
         self._lock = threading.RLock()
 
@@ -117,7 +76,7 @@ class InMemory:
             row = self._rows.get(id)
             if row is None:
                 raise JobNotFound(f"There is no job with the id {id}: it never was, or it was pruned.")
-            return _job(row, row.errors)
+            return row.job(row.errors)
 
     def jobs(
         self, status: Status | None = None, queue: str | None = None, task: str | None = None, limit: int = 50
@@ -129,14 +88,14 @@ class InMemory:
                 for row in reversed(self._rows.values())
                 if status in (None, row.status) and queue in (None, row.spec.queue) and task in (None, row.spec.task)
             ]
-            return [_job(row, ()) for row in rows[:limit]]
+            return [row.job() for row in rows[:limit]]
 
     def cancel(self, ids: Sequence[int], reason: str | None = None) -> list[int]:
         """Cancel jobs that wait and return the ids that were cancelled."""
         with self._lock:
             chosen = [row for id in sorted(set(ids)) if (row := self._rows.get(id)) and row.status is Status.READY]
             for row in chosen:
-                self._finish(row, Status.CANCELLED, reason=reason)
+                row.finish(self.now(), Status.CANCELLED, reason=reason)
             return [row.id for row in chosen]
 
     def failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
@@ -152,8 +111,7 @@ class InMemory:
                     raise JobNotFound(f"There is no dead letter with the id {id}; nothing was retried.")
             chosen = list(itertools.islice(self._dead(filter, after), limit))
             for row in chosen:
-                row.status, row.attempts, row.available_at = Status.READY, 0, self.now()
-                row.finished_at = row.claimed_at = row.worker = row.reason = None
+                row.revive(self.now())
             return [row.id for row in chosen]
 
     def queue_overview(self) -> list[QueueStatus]:
@@ -193,67 +151,27 @@ class InMemory:
             due = [
                 row
                 for row in self._rows.values()
-                if row.status is Status.READY and row.available_at is not None and row.available_at <= now
-                and (queues is None or row.spec.queue in queues) and id in (None, row.id)
-            ]  # fmt: skip
-            if not due:
-                return None
-            row = min(due, key=lambda row: row.order)
-            at = row.available_at
-            row.status, row.run, row.worker, row.claimed_at = Status.RUNNING, row.run + 1, WORKER, now
-            spec = row.spec
-            return Claimed(
-                verb="claimed", id=row.id, run=row.run, queue=spec.queue, rank=spec.priority, available_at=str(at),
-                task=spec.task, payload=spec.payload, priority=spec.priority, attempts=row.attempts, crashes=0,
-                max_attempts=spec.max_attempts, timeout=None if spec.timeout is None else spec.timeout.total_seconds(),
-                enqueued_at=row.enqueued_at.isoformat(), metadata=spec.metadata,
-            )  # fmt: skip
+                if row.due(now) and (queues is None or row.spec.queue in queues) and id in (None, row.id)
+            ]
+            return min(due, key=lambda row: row.order).claim(now) if due else None
 
-    def put_outcome(self, job: Claimed, outcome: Outcome) -> Entry:
-        """Write the outcome of a run, and return it as a worker's outbox would have carried it."""
+    def put_outcome(self, job: Claimed, outcome: Outcome) -> tuple[Entry, list[JobId]]:
+        """Write the outcome of a run.
+
+        Returns it as a worker's outbox would have carried it, and the job that was enqueued if this one died.
+        """
         entry = Entry(Lease(job.id, job.run, WORKER), job, outcome, self.tasks.get(job.task))
+        written = settlement([entry])
         with self._lock:
-            self._write(settlement([entry]))
-        return entry
-
-    def _write(self, written: Settlement) -> None:
-        for index, id in enumerate(written.ids):
-            if written.keep is not None and not written.keep[index]:
-                del self._rows[id]
-            else:
-                result = "null" if written.results is None else written.results[index]
-                self._finish(self._rows[id], Status.COMPLETED, result=None if result == "null" else result)
-        for other in written.others:
-            if unknown := other.keys() - _OTHER:
-                raise NotSupported(f"Jobs in memory know no {min(unknown)}: test this on a real database.")
-            given: dict[str, Any] = {key: other.get(key) for key in _OTHER - {"id", "run"}}
-            self._write_other(self._rows[other["id"]], **given)
-
-    def _write_other(
-        self, row: _Row, *, outcome: str, delay: float | None, error: str, message: str, traceback: str | None,
-        reason: str | None, max_attempts: int | None,
-    ) -> None:  # fmt: skip
-        now = self.now()
-        if outcome == "cancel":
-            self._finish(row, Status.CANCELLED, reason=reason)
-            return
-        if outcome in ("retry", "fail"):
-            row.attempts += 1
-            assert row.claimed_at is not None
-            row.errors.append(
-                AttemptError(row.run, row.attempts, error, message, traceback, row.claimed_at, now, WORKER)
-            )
-            if outcome == "fail" or row.attempts >= (row.spec.max_attempts or max_attempts or 1):
-                row.error = f"{error}: {message}" if message else error
-                ending = "failed" if outcome == "fail" else "exhausted"
-                self._finish(row, Status.DEAD, reason=f"{ending}: {row.error}")
-                return
-        row.status, row.worker, row.claimed_at = Status.READY, None, None
-        row.available_at = now + timedelta(seconds=max(delay or 0, 0))
-
-    def _finish(self, row: _Row, status: Status, *, result: str | None = None, reason: str | None = None) -> None:
-        row.status, row.result, row.reason = status, result, reason
-        row.finished_at, row.available_at = self.now(), None
+            row, now = self._rows[job.id], self.now()
+            for other in written.others:
+                row.settle(other, now)
+            if written.keep is not None:
+                del self._rows[job.id]
+            elif written.ids:
+                row.finish(now, Status.COMPLETED, result=None if written.results is None else written.results[0])
+            death = row.death(json.loads(on_failure(self.tasks) or "{}"))
+            return entry, self._add([death] if death else [])
 
     def _add(self, specs: list[Spec]) -> list[JobId]:
         for spec in specs:
@@ -263,13 +181,13 @@ class InMemory:
         with self._lock:
             now = self.now()
             rows = [
-                _Row(spec, next(self._ids), now, max(now, spec.available_at or now + (spec.delay or timedelta(0))))
+                Row(spec, next(self._ids), now, max(now, spec.available_at or now + (spec.delay or timedelta(0))))
                 for spec in specs
             ]
             self._rows |= {row.id: row for row in rows}
             return [JobId(row.id) for row in rows]
 
-    def _dead(self, filter: Filter, after: int) -> Iterator[_Row]:
+    def _dead(self, filter: Filter, after: int) -> Iterator[Row]:
         since = None if filter.since is None else self.now() - filter.since
         for row in sorted(self._rows.values(), key=lambda row: row.id):
             if (
@@ -299,14 +217,3 @@ class _InLoop:
             return verb(*args, **kwargs)
 
         return call
-
-
-def _job(row: _Row, errors: Sequence[AttemptError]) -> Job:
-    spec = row.spec
-    return Job(
-        id=row.id, queue=spec.queue, task=spec.task, status=row.status, priority=Priority(spec.priority),
-        payload=decode(spec.payload), attempts=row.attempts, max_attempts=spec.max_attempts, crashes=0, run=row.run,
-        worker=row.worker, enqueued_at=row.enqueued_at, available_at=row.available_at, claimed_at=row.claimed_at,
-        finished_at=row.finished_at, result=None if row.result is None else decode(row.result), reason=row.reason,
-        metadata=None if spec.metadata is None else decode(spec.metadata), errors=tuple(errors),
-    )  # fmt: skip

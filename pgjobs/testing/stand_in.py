@@ -9,7 +9,8 @@ from typing import Any
 
 from pgjobs.app import App
 from pgjobs.client import Client
-from pgjobs.job import JobId, Spec
+from pgjobs.job import Claimed, JobId, Spec
+from pgjobs.outcome import Outcome
 from pgjobs.stand_in import StandIn
 from pgjobs.testing.failures import raise_failures
 from pgjobs.testing.memory import InMemory
@@ -81,16 +82,22 @@ class Inline(InMemory):
         return ids
 
     def _run(self, ids: Iterable[int]) -> None:
-        blocking = Blocking(self.tasks)
+        blocking, ids = Blocking(self.tasks), list(ids)
         for id in ids:
             if job := self.take_due(id=id):
-                self.ran.append(self.put_outcome(job, blocking.run(job, _EVER)))
+                ids += self._put(job, blocking.run(job, _EVER))
 
     async def _arun(self, ids: Iterable[int]) -> None:
+        ids = list(ids)
         async with InLoop(self.tasks) as loop:
             for id in ids:
                 if job := self.take_due(id=id):
-                    self.ran.append(self.put_outcome(job, await loop.run(job, _EVER)))
+                    ids += self._put(job, await loop.run(job, _EVER))
+
+    def _put(self, job: Claimed, outcome: Outcome) -> list[JobId]:
+        entry, told = self.put_outcome(job, outcome)
+        self.ran.append(entry)
+        return told
 
 
 _EVER = time.monotonic() + 365 * 86_400

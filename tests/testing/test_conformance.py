@@ -293,6 +293,82 @@ def test_only_the_queues_that_are_named_are_drained(app: pgjobs.App, play: pgjob
     assert (app.job(here).status, app.job(there).status) == ("ready", "completed")
 
 
+def test_policies_say_which_errors_are_tried_again(app: pgjobs.App) -> None:
+    @app.task(retry_on=ConnectionError, retry=Fixed(60))
+    def work(transient: bool) -> None:
+        raise ConnectionError if transient else ValueError("for good")
+
+    again, over = work.enqueue(True), work.enqueue(False)
+    drain(app)
+    assert ending(app.job(again)) == ("ready", 1, 1, None, None)
+    assert ending(app.job(over)) == ("dead", 1, 1, None, "failed: ValueError: for good")
+
+
+def test_a_retry_that_would_come_too_late_is_not_begun(app: pgjobs.App, clock: AnyClock) -> None:
+    @app.task(give_up_after=100, retry=Fixed(60), max_attempts=10)
+    def work() -> None:
+        raise ValueError("broken")
+
+    clock.stop()
+    id = work.enqueue()
+    drain(app)
+    clock.advance(60)
+    drain(app)
+    assert ending(app.job(id)) == ("dead", 2, 2, None, "gave_up: ValueError: broken")
+    with app.client() as client:
+        client.retry_failed(Filter(), 10)
+    drain(app)
+    assert ending(app.job(id)) == ("ready", 1, 3, None, None)
+
+
+def test_a_death_enqueues_the_job_that_is_to_be_told_and_no_chain(app: pgjobs.App, clock: AnyClock) -> None:
+    told: list[dict[str, Any]] = []
+
+    @app.task(queue="told", on_failure="tell", max_attempts=1)
+    def tell(failed: pgjobs.FailedJob) -> None:
+        told.append(dict(failed))
+        raise ValueError
+
+    @app.task(on_failure=tell)
+    def die(n: int) -> None:
+        raise Fail("no use")
+
+    clock.stop()
+    id = die.options(metadata={"by": "me"}).enqueue(7)
+    assert drain(app) == {"failed": 2}
+    (one,) = told
+    times = [datetime.fromisoformat(one.pop(name)) for name in ("enqueued_at", "failed_at")]
+    assert times == [app.job(id).enqueued_at, app.job(id).finished_at]
+    assert one == {
+        "job_id": id, "run": 1, "task": "die", "queue": "default", "payload": {"n": 7}, "metadata": {"by": "me"},
+        "reason": "failed", "error": "Fail: no use", "attempts": 1, "crashes": 0,
+    }  # fmt: skip
+    with app.client() as client:
+        (job,) = client.jobs(task="tell")
+    assert (job.status, job.queue, job.metadata) == ("dead", "told", {"on_failure_of": id})
+
+
+def test_what_is_around_enqueues_and_runs_is_around_them(app: pgjobs.App) -> None:
+    said = []
+
+    @app.around_enqueue
+    def mark(spec: pgjobs.Spec) -> Any:
+        said.append((yield replace(spec, metadata='{"marked": true}')))
+
+    @app.around_run
+    def follow(job: pgjobs.JobContext) -> Any:
+        said.append(job.metadata)
+        said.append((yield))
+
+    @app.task
+    def work() -> str:
+        return "done"
+
+    id = work.enqueue()
+    drain(app)
+    assert said == [id, {"marked": True}, "done"]
+
+
 def test_a_task_that_keeps_nothing_leaves_nothing(app: pgjobs.App) -> None:
     @app.task(keep="nothing")
     def fleeting() -> None: ...

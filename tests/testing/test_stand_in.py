@@ -128,6 +128,22 @@ def test_a_failed_run_does_not_reach_the_caller_but_is_recorded(app: pgjobs.App)
         assert app.job(id).status == "dead"
 
 
+def test_who_is_to_be_told_of_a_death_is_told_at_once(app: pgjobs.App) -> None:
+    told = []
+
+    @app.task
+    async def tell(failed: pgjobs.FailedJob) -> None:
+        told.append(failed["job_id"])
+
+    @app.task(on_failure=tell, max_attempts=1)
+    def die() -> None:
+        raise ValueError
+
+    with inline(app):
+        id = die.enqueue()
+        assert told == [id]
+
+
 def test_failures_are_raised_at_the_end_of_the_block_if_asked(app: pgjobs.App) -> None:
     @app.task
     def work(n: int) -> None:

@@ -95,7 +95,7 @@ def test_connections_are_cut_by_name_and_their_worker_goes_on(app: pgjobs.App, d
     assert cut[0] == 1
     assert trouble.count == 0
     assert app.job(id).status == "completed"
-    assert break_connections(db) == 0
+    assert break_connections(db, "nobody") == 0
 
 
 def test_cut_connections_leave_the_tests_own_alone(db: Connection, dsn: str) -> None:
