@@ -72,5 +72,5 @@ class Databases:
 @contextmanager
 def on_database(app: App, dsn: str) -> Iterator[App]:
     """Put an app on another database for the time of the block."""
-    with swapped(app, dsn=dsn):
+    with swapped(app, app._transactions.on(dsn)):
         yield app

@@ -13,8 +13,8 @@ from pgjobs.app import App
 from pgjobs.errors import ConfigurationError
 from pgjobs.outcome import as_timedelta
 from pgjobs.testing.failures import raise_failures
-from pgjobs.testing.memory import InMemory
 from pgjobs.testing.running import Blocking, InLoop
+from pgjobs.testing.stand_in import in_place_of
 from pgjobs.worker.settler import Entry, Outbox
 
 
@@ -42,13 +42,13 @@ def drain(
     else:
         raise ConfigurationError("drain(app) would block this event loop: use `await adrain(app)`.")
     until = time.monotonic() + as_timedelta(timeout).total_seconds()
-    stand_in = app._stand_in
-    if not isinstance(stand_in, InMemory):
+    memory = in_place_of(app)
+    if memory is None:
         return asyncio.run(_work(app, queues, until, raise_on_failure, options))
     entries = []
-    blocking = Blocking(stand_in.tasks)
-    while job := stand_in.take_due(queues):
-        entries.append(stand_in.put_outcome(job, blocking.run(job, until))[0])
+    blocking = Blocking(memory.tasks)
+    while job := memory.take_due(queues):
+        entries.append(memory.put_outcome(job, blocking.run(job, until))[0])
         _check(until)
     return _summary(entries, raise_on_failure)
 
@@ -63,13 +63,13 @@ async def adrain(
 ) -> Counter[str]:
     """The same as `drain`, for callers in an event loop."""
     until = time.monotonic() + as_timedelta(timeout).total_seconds()
-    stand_in = app._stand_in
-    if not isinstance(stand_in, InMemory):
+    memory = in_place_of(app)
+    if memory is None:
         return await _work(app, queues, until, raise_on_failure, options)
     entries = []
-    async with InLoop(stand_in.tasks) as loop:
-        while job := stand_in.take_due(queues):
-            entries.append(stand_in.put_outcome(job, await loop.run(job, until))[0])
+    async with InLoop(memory.tasks) as loop:
+        while job := memory.take_due(queues):
+            entries.append(memory.put_outcome(job, await loop.run(job, until))[0])
             _check(until)
     return _summary(entries, raise_on_failure)
 

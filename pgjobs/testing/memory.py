@@ -36,8 +36,6 @@ _SPEC |= {"max_attempts", "timeout", "metadata", "notify"}
 class InMemory:
     """A client whose jobs live in this object. Argument: the app's tasks. `clock` moves its time."""
 
-    _runner = None  # a client's, which this has none of
-
     def __init__(self, tasks: Mapping[str, Task[Any, Any]]) -> None:
         self.tasks = tasks
         self.clock = MemoryClock()
@@ -205,7 +203,6 @@ class _InLoop:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._runner = None
 
     def __getattr__(self, name: str) -> Any:
         own = getattr(self._client, f"a{name}", None)

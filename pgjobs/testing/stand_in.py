@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from pgjobs.app import App
+from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
+from pgjobs.errors import ConfigurationError
 from pgjobs.job import Claimed, JobId, Spec
 from pgjobs.outcome import Outcome
-from pgjobs.stand_in import StandIn
 from pgjobs.testing.failures import raise_failures
 from pgjobs.testing.memory import InMemory
 from pgjobs.testing.running import Blocking, InLoop
+from pgjobs.transactions import Transactions
 from pgjobs.worker.settler import Entry
 
 
@@ -25,7 +28,7 @@ def in_memory(app: App) -> Iterator[InMemory]:
     Returns what they are kept in; its `clock` moves their time. Handlers run one at a time, in this process.
     """
     memory = InMemory(app.tasks)
-    with swapped(app, stand_in=memory):
+    with swapped(app, StandIn(memory)):
         yield memory
 
 
@@ -40,7 +43,7 @@ def inline(app: App, *, raise_on_failure: bool = False) -> Iterator[Inline]:
     Arguments: raise_on_failure, whether failed attempts are raised at the end of the block. Raises JobsFailed.
     """
     jobs = Inline(app.tasks)
-    with swapped(app, stand_in=jobs):
+    with swapped(app, StandIn(jobs)):
         yield jobs
     if raise_on_failure:
         raise_failures(jobs.ran)
@@ -103,13 +106,45 @@ class Inline(InMemory):
 _EVER = time.monotonic() + 365 * 86_400
 
 
+class StandIn(Transactions):
+    """Lends clients of memory instead of a database's."""
+
+    def __init__(self, memory: InMemory) -> None:
+        super().__init__(None, required=False)
+        self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
+        self.memory = memory
+
+    @property
+    def dsn(self) -> str:
+        """There is none. Raises ConfigurationError."""
+        raise ConfigurationError(
+            "pgjobs.testing stands in for the database of this app: run jobs by its drain(app), or do this on a real one."
+        )
+
+    @contextmanager
+    def client(self, tx: Any, *, enqueues: bool = False, together: bool = False) -> Iterator[Client]:
+        """Lend a client. Raises NotSupported for a transaction in memory."""
+        yield self.memory.client(tx if tx is not None else self._using.get())
+
+    @asynccontextmanager
+    async def async_client(
+        self, tx: Any, *, enqueues: bool = False, together: bool = False
+    ) -> AsyncIterator[AsyncClient]:
+        """The same as `client`, in an event loop."""
+        yield self.memory.aclient(tx if tx is not None else self._using.get())
+
+
 @contextmanager
-def swapped(app: App, *, dsn: str | None = None, stand_in: StandIn | None = None) -> Iterator[None]:
-    """Give an app another DSN or a stand-in, and connections of their own; leave it as it was before."""
-    before = app._dsn, app._stand_in, app._made_pools
-    app._dsn, app._stand_in, app._made_pools = dsn or app._dsn, stand_in, None
+def swapped(app: App, transactions: Transactions) -> Iterator[None]:
+    """Give an app other connections than its own, and its own again after the block."""
+    before, app._transactions = app._transactions, transactions
     try:
         yield
     finally:
-        app.close()
-        app._dsn, app._stand_in, app._made_pools = before
+        transactions.close()
+        app._transactions = before
+
+
+def in_place_of(app: App) -> InMemory | None:
+    """Return what an app's jobs are kept in, if not in a database."""
+    return app._transactions.memory if isinstance(app._transactions, StandIn) else None
