@@ -30,7 +30,7 @@ from pgjobs.worker.settler import Entry, settlement
 
 # The settings of a job that are known here.
 _SPEC = {"task", "payload", "queue", "priority", "delay", "available_at"}
-_SPEC |= {"max_attempts", "timeout", "metadata", "notify"}
+_SPEC |= {"max_attempts", "timeout", "metadata", "notify", "version"}
 
 
 class InMemory:

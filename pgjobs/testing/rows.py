@@ -59,7 +59,7 @@ class Row:
             verb="claimed", id=self.id, run=self.run, queue=spec.queue, rank=spec.priority, available_at=str(at),
             task=spec.task, payload=spec.payload, priority=spec.priority, attempts=self.attempts, crashes=0,
             max_attempts=spec.max_attempts, timeout=None if spec.timeout is None else spec.timeout.total_seconds(),
-            enqueued_at=self.enqueued_at.isoformat(), metadata=spec.metadata,
+            enqueued_at=self.enqueued_at.isoformat(), metadata=spec.metadata, version=spec.version,
         )  # fmt: skip
 
     def settle(self, other: Mapping[str, Any], now: datetime) -> None:
@@ -95,7 +95,8 @@ class Row:
             run=self.run, worker=self.worker, enqueued_at=self.enqueued_at, available_at=self.available_at,
             claimed_at=self.claimed_at, finished_at=self.finished_at,
             result=None if self.result is None else decode(self.result), reason=self.reason,
-            metadata=None if spec.metadata is None else decode(spec.metadata), errors=tuple(errors),
+            metadata=None if spec.metadata is None else decode(spec.metadata), version=spec.version or 1,
+            errors=tuple(errors),
         )  # fmt: skip
 
     def death(self, following: Mapping[str, Any]) -> Spec | None:
@@ -114,7 +115,7 @@ class Row:
         }  # fmt: skip
         return Spec(
             next["task"], json.dumps({"failed": failed}), next["queue"], next["priority"],
-            metadata=json.dumps({"on_failure_of": self.id}),
+            metadata=json.dumps({"on_failure_of": self.id}), version=next["version"],
         )  # fmt: skip
 
     def _fail(self, other: Mapping[str, Any], now: datetime, again: datetime) -> str | None:

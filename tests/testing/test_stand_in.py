@@ -215,7 +215,7 @@ def test_a_handler_that_was_interrupted_says_so(app: pgjobs.App) -> None:
             job.check()
 
     with inline(app):
-        job = app.job(work.enqueue())  # type: ignore[call-arg]
+        job = app.job(work.enqueue())
     assert job.errors[0].error == "JobTimeout"
 
 

@@ -115,13 +115,13 @@ def test_the_jobs_of_a_lost_worker_come_again_with_a_crash_and_the_third_time_ar
     def work(job: pgjobs.JobContext) -> None:
         runs.append(job.run)
 
-    id = work.enqueue()  # type: ignore[call-arg]
-    later = work.options(delay=3600).enqueue()  # type: ignore[call-arg]
+    id = work.enqueue()
+    later = work.options(delay=3600).enqueue()
     assert lose_worker(app, clock) == [id]
     assert (app.job(id).status, app.job(id).crashes, app.job(id).run) == ("ready", 1, 1)
     assert drain(app) == {"done": 1}
     assert runs == [2]
-    poison = work.enqueue()  # type: ignore[call-arg]
+    poison = work.enqueue()
     for _ in range(3):
         assert lose_worker(app, clock, lease=timedelta(seconds=5)) == [poison]
     assert app.job(poison).status == "dead"
