@@ -44,7 +44,8 @@ def pages() -> list[Path]:
 def blocks(page: Path) -> Iterator[Block]:
     """Yield the fenced blocks of a page, whatever their language."""
     fence: re.Match[str] | None = None
-    start, inside, before = 0, [], ""
+    start, before = 0, ""
+    inside: list[str] = []
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         if fence is None:
             fence = _FENCE.match(line)

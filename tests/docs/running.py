@@ -33,7 +33,9 @@ class Page:
         self._before = before  # Python that every session of the page begins with
         # Pages name databases that their readers have: here each is the test's own.
         part = conninfo_to_dict(dsn)
-        self.dsn = f"postgresql://{part['user']}:{part.get('password') or ''}@{part['host']}:{part['port']}/{part['dbname']}"
+        self.dsn = (
+            f"postgresql://{part['user']}:{part.get('password') or ''}@{part['host']}:{part['port']}/{part['dbname']}"
+        )
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]

@@ -49,4 +49,6 @@ def test_every_block_names_its_language() -> None:
 
 
 def test_whoever_prepares_a_page_has_that_page() -> None:
-    assert {path.stem for path in BEFORE.glob("*.py")} <= {name(p).removesuffix(".md").replace("/", ".") for p in pages()}
+    assert {path.stem for path in BEFORE.glob("*.py")} <= {
+        name(p).removesuffix(".md").replace("/", ".") for p in pages()
+    }
