@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -31,6 +32,8 @@ from pgjobs.pools import Pools
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
+log = logging.getLogger("pgjobs")
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -49,6 +52,7 @@ class App:
         self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._made_pools: Pools | None = None
+        self._told_that_it_blocks = False
         self._making = threading.Lock()
         # One variable per app: two apps in a process do not share a transaction.
         self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
@@ -256,8 +260,19 @@ class App:
         if tx is not None:
             yield runner_for(tx)
         else:
+            self._blocks()
             with self._pools.connection() as connection:
                 yield PsycopgRunner(connection)
+
+    def _blocks(self) -> None:
+        """Say, once, when a call that blocks is made in an event loop."""
+        if self._told_that_it_blocks or asyncio._get_running_loop() is None:
+            return
+        self._told_that_it_blocks = True
+        log.warning(
+            "a blocking call in an event loop stops everything else there: use the one with an a, like `await task.aenqueue(...)`",
+            stack_info=log.isEnabledFor(logging.DEBUG),
+        )
 
     @asynccontextmanager
     async def _arunner(self, tx: Any) -> AsyncIterator[AsyncRunner]:

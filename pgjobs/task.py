@@ -170,9 +170,12 @@ class Task(Generic[P, R]):
         if self._context_parameter in names:
             raise InvalidPayload(f"The argument {self._context_parameter!r} of {self.name} is filled in by the worker.")
         if not self._takes_any and (unknown := names.keys() - self._known):
-            raise InvalidPayload(f"{self.name} has no {_arguments(unknown)}.")
+            raise InvalidPayload(f"{self.name} has no {_arguments(unknown)}; it takes {self._takes()}.")
         if missing := self._required - names.keys():
             raise InvalidPayload(f"{self.name} needs the {_arguments(missing)}.")
+
+    def _takes(self) -> str:
+        return ", ".join(sorted(self._known)) or "none"
 
     def _read_signature(self) -> None:
         """Remember which names the function takes, so that neither enqueue nor run has to inspect it."""
@@ -245,7 +248,9 @@ def _check_function(task: Task[Any, Any]) -> None:
     if inspect.isgeneratorfunction(task.function) or inspect.isasyncgenfunction(task.function):
         raise ConfigurationError(f"The task {name} is a generator function: a job returns its result, not yields it.")
     if executor == "async" and not task.is_coroutine:
-        raise ConfigurationError(f"The task {name} is not a coroutine function: the async executor cannot run it.")
+        raise ConfigurationError(
+            f"The task {name} is not a coroutine function: the async executor cannot run it. Write async def, or leave the executor out."
+        )
     if executor == "thread" and task.is_coroutine:
         raise ConfigurationError(f"The task {name} is a coroutine function: run it by the async or process executor.")
     if executor == "process" and "<locals>" in task.__qualname__:

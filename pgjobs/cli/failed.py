@@ -64,6 +64,8 @@ def retry_failed(
         try:
             for portion in _found(client, filter, limit) if dry_run else _retried(client, filter, limit):
                 done += portion
+        except JobNotFound as unknown:
+            raise JobNotFound(f"{unknown} `pgjobs list --status dead` shows which there are.") from unknown
         finally:
             # What was retried is committed, whatever came after it.
             if as_json:
