@@ -35,6 +35,7 @@ COMMANDS = {
         "workers": ("look.workers", "List the workers."),
     },
     "Try": {
+        "dev": ("dev.dev", "Run a database and a worker that follows your code."),
         "demo": ("demo.demo", "Read real letters with OCR on a private PostgreSQL."),
     },
 }
