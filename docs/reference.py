@@ -68,17 +68,29 @@ def cli_reference() -> str:
     for section, commands in COMMANDS.items():
         parts.append(f"## {section}\n")
         for name, (_, what) in commands.items():
-            parts.append(f"### pgjobs {name}\n\n{what}\n\n```text\n{help_of(name)}\n```\n")
+            parts.append(f"### pgjobs {name}\n\n{what}\n")
+            parts += [f"```text\n{text}\n```\n" for text in helps_of(name)]
     return "\n".join(parts)
 
 
-def help_of(name: str) -> str:
-    """Return what a command prints for --help."""
-    root = click.Context(main, info_name="pgjobs", max_content_width=100, terminal_width=100)
+def helps_of(name: str) -> list[str]:
+    """Return what a command prints for --help, and after it its own commands."""
+    root = _context(main, None, "pgjobs")
     command = main.get_command(root, name)
     assert command is not None
-    context = click.Context(command, root, info_name=name, max_content_width=100, terminal_width=100)
-    return click.unstyle(command.get_help(context)).rstrip()
+    return list(_helps(_context(command, root, name)))
+
+
+def _helps(context: click.Context) -> Iterator[str]:
+    command = context.command
+    yield click.unstyle(command.get_help(context)).rstrip()
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from _helps(_context(inner, context, name))
+
+
+def _context(command: click.Command, parent: click.Context | None, name: str) -> click.Context:
+    return click.Context(command, parent, info_name=name, max_content_width=100, terminal_width=100)
 
 
 def sql_reference() -> str:
