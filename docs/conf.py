@@ -1,4 +1,4 @@
-"""How the documentation is built: `sphinx-build -W docs build/docs`. Why with Sphinx: adr/0012-docs.md."""
+"""How the documentation is built: `sphinx-build -W docs build/docs`. Why with Sphinx: adr/0013-docs.md."""
 
 import sys
 from pathlib import Path

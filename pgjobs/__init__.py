@@ -1,7 +1,7 @@
 """pgjobs: a job queue for Python applications that already have PostgreSQL."""
 
 from pgjobs.app import App
-from pgjobs.backoff import Exponential, Fixed, Linear
+from pgjobs.backoff import Exponential, Fixed, Linear, Steps
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import (
     ConfigurationError,
@@ -20,7 +20,9 @@ from pgjobs.errors import (
     SchemaTooOld,
     UnknownTask,
 )
-from pgjobs.job import AttemptError, Job, JobId, Priority, Spec, Status
+from pgjobs.hooks import Event
+from pgjobs.job import AttemptError, FailedJob, Job, JobId, Priority, Spec, Status
+from pgjobs.middleware import log_runs, with_arguments, with_metadata
 from pgjobs.outcome import Cancel, Fail, Retry, Snooze
 from pgjobs.task import Task
 from pgjobs.version import __version__
@@ -32,8 +34,10 @@ __all__ = [
     "Cancel",
     "ConfigurationError",
     "ConnectionFailed",
+    "Event",
     "Exponential",
     "Fail",
+    "FailedJob",
     "Fixed",
     "InvalidJob",
     "InvalidPayload",
@@ -57,9 +61,13 @@ __all__ = [
     "Snooze",
     "Spec",
     "Status",
+    "Steps",
     "Task",
     "UnknownTask",
     "Worker",
     "WorkerOptions",
     "__version__",
+    "log_runs",
+    "with_arguments",
+    "with_metadata",
 ]

@@ -28,8 +28,10 @@ from pgjobs import calls
 from pgjobs.async_client import AsyncClient
 from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, reason
 from pgjobs.errors import ConfigurationError, LeaseLost
+from pgjobs.hooks import Hooks
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
+from pgjobs.outcome import Done, Failed, failure
 from pgjobs.pools import CONNECT
 from pgjobs.task import ExecutorName, Task
 from pgjobs.version import __version__
@@ -39,9 +41,10 @@ from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_process import ProcessExecutor
 from pgjobs.worker.executors.in_thread import ThreadExecutor
 from pgjobs.worker.keeper import Keeper, Report
-from pgjobs.worker.options import OnLeaseLost, WorkerOptions
-from pgjobs.worker.runner import Runner
+from pgjobs.worker.options import OnLeaseLost, WorkerOptions, on_failure
+from pgjobs.worker.runner import Runner, make_context
 from pgjobs.worker.settler import Entry, Outbox
+from pgjobs.worker.teller import Teller
 
 __all__ = ["OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
 
@@ -56,7 +59,8 @@ LOOK_AFTER_KEEPER = 1.0
 class Worker:
     """One worker. `await run()` works until `stop()`, or with drain until nothing runnable is left."""
 
-    def __init__(self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions) -> None:
+    def __init__(self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions,
+                 hooks: Hooks | None = None) -> None:  # fmt: skip
         self.options = options
         self.id = 0
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
@@ -64,6 +68,7 @@ class Worker:
         self._dsn = dsn
         self._outbox = Outbox()
         self._claimer = Claimer(self._outbox, options.queues, options.poll)
+        self._teller = Teller(hooks or Hooks())
         self._running: dict[Lease, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
@@ -120,6 +125,8 @@ class Worker:
             "process": ProcessExecutor(),
         }
         self._runner = Runner(self._tasks, executors)
+        if self._teller:
+            self._claimer.on_settled = self._settled
         self._keeper = Keeper(self._dsn, self.options.lease, self._report(), self._lost_from_thread)
         await self._register()
         self._keeper.start()
@@ -140,6 +147,7 @@ class Worker:
                 await executor.close()
             self._keeper.stop()
             await self._leave()
+            await self._teller.close()
 
     # The main line
 
@@ -219,10 +227,33 @@ class Worker:
         self._running[lease] = self._loop.create_task(self._run(job, lease))
 
     async def _run(self, job: Claimed, lease: Lease) -> None:
-        outcome = await self._runner.run(job)
+        if self._teller:
+            entry = await self._run_and_tell(job, lease)
+        else:
+            entry = Entry(lease, job, await self._runner.run(job), self._tasks.get(job.task))
         del self._running[lease]
-        self._outbox.put(Entry(lease, job, outcome, self._tasks.get(job.task)))
+        self._outbox.put(entry)
         self._changed.set()
+
+    async def _run_and_tell(self, job: Claimed, lease: Lease) -> Entry:
+        task, context = self._tasks.get(job.task), None
+        with suppress(Exception):  # what is wrong with the job, the runner will say
+            context = None if task is None else make_context(job, task)
+        began = time.monotonic()
+        if context is not None:
+            self._teller.tell("start", context)
+        outcome = await self._runner.run(job, context)
+        seconds = time.monotonic() - began
+        if type(outcome) is Failed:
+            self._teller.tell("error", context, outcome, seconds)
+        return Entry(lease, job, outcome, task, context, seconds)
+
+    def _settled(self, entry: Entry, dead: bool) -> None:
+        """What came of a run is written: now, and not before, it may be told."""
+        if type(entry.outcome) is Done:
+            self._teller.tell("success", entry.context, entry.outcome, entry.seconds)
+        elif type(entry.outcome) is Failed:
+            self._teller.tell("failure" if dead else "retry", entry.context, entry.outcome, entry.seconds)
 
     # Wake-ups
 
@@ -260,8 +291,9 @@ class Worker:
         sent = time.monotonic()
         self.id = self._claimer.worker = await self._client.register(
             self.name, socket.gethostname(), os.getpid(), __version__, self.options.queues,
-            self.options.concurrency, self.options.lease,
+            self.options.concurrency, self.options.lease, on_failure(self._tasks),
         )  # fmt: skip
+        self._teller.worker = self.id
         self._keeper.report = self._report()
         self._keeper.renewed(sent)
 
@@ -271,6 +303,7 @@ class Worker:
     async def _reconnect(self, error: Exception, grace_ends: float | None) -> None:
         """Come back after the connection broke; jobs run on meanwhile, their outcomes wait in the outbox."""
         log.warning("the connection broke (%s); reconnecting", reason(error))
+        self._teller.tell("error", None, failure(error))
         pause = 0.1
         while True:
             if self._connection is not None:
