@@ -42,6 +42,7 @@ class Page:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PG", "DATABASE_URL"))},
             "PGJOBS_DSN": self.dsn,
+            "PGJOBS_TEST_DSN": os.environ["PGJOBS_TEST_DSN"],  # where pages about testing make their databases
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PAGE_PORT": str(self.port),
             "PYTHONDONTWRITEBYTECODE": "1",  # a file that a page writes twice within a second is read anew

@@ -34,8 +34,14 @@ def name(page: Path) -> str:
 def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, dsn: str) -> None:
     before = BEFORE / f"{name(page).removesuffix('.md').replace('/', '.')}.py"
     with Page(tmp_path, dsn, before.read_text(encoding="utf-8") if before.exists() else "") as reader:
-        for block in to_run(page):
+        shown = to_run(page)
+        for block in shown:
             reader.run(block)
+        # Tests that a page shows are run, whether or not the page goes on to say so.
+        if any((block.file or "").startswith("test_") for block in shown) and not any(
+            "pytest" in b.text for b in shown
+        ):
+            reader.shell("python -m pytest -q", str(page))
 
 
 def test_few_blocks_are_not_run_and_each_says_why() -> None:
