@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -58,9 +59,14 @@ def dev(target: Target, data: Path | None, queues: tuple[str, ...], concurrency:
       pgjobs dev --app shop.jobs:app --data /tmp/shop
       pgjobs dev --dsn postgresql:///shop
     """
+    if data is not None and target.dsn is not None:
+        raise click.UsageError("--data is of a private database, and --dsn names another: give one of them.")
     watch = _watch()
     path = settings.app_path(target.app)
-    command = [*_options(target, queues, concurrency), f"--grace={grace.total_seconds()}"]
+    orders = {
+        "dsn": target.dsn, "app": target.app, "debug": target.debug,
+        "queues": queues, "concurrency": concurrency, "grace": grace.total_seconds(),
+    }  # fmt: skip
     with _stopping() as stop, _database(target, data) as dsn:
         done = schema.migrate(dsn)
         _say(f"The schema pgjobs is at revision {done.after}.")
@@ -68,7 +74,7 @@ def dev(target: Target, data: Path | None, queues: tuple[str, ...], concurrency:
             _say("No app is named, so no worker runs: `pgjobs init` makes one, or give --app package.module:app.")
             stop.asked.wait()
             return
-        worker = _Worker(["worker", "--app", path, *command], {"PGJOBS_DSN": dsn}, stop)
+        worker = _Worker(json.dumps(orders), os.environ | {"PGJOBS_DSN": dsn}, stop)
         stop.again = worker.hurry
         try:
             for changed in watch(project.root(), stop.asked):
@@ -79,15 +85,6 @@ def dev(target: Target, data: Path | None, queues: tuple[str, ...], concurrency:
                     worker.start()
         finally:
             worker.end()
-
-
-def _options(target: Target, queues: tuple[str, ...], concurrency: int | None) -> list[str]:
-    options = [f"--queue={queue}" for queue in queues]
-    if concurrency is not None:
-        options.append(f"--concurrency={concurrency}")
-    if target.dsn is not None:
-        options.append(f"--dsn={target.dsn}")
-    return [*options, "--debug"] if target.debug else options
 
 
 @contextmanager
@@ -221,27 +218,15 @@ def _watch() -> Any:
     return changes
 
 
-# Read by the worker's own interpreter. It ends when we are gone, even by SIGKILL: then its standard input ends.
-_FOLLOWING = """
-import os, signal, sys, threading
-def follow():
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGTERM)
-threading.Thread(target=follow, daemon=True).start()
-from pgjobs.cli import main
-main(sys.argv[1:], prog_name="pgjobs")
-"""
-
-
 class _Worker:
     """The worker's process: started anew at every change, so that nothing of the old code stays."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str], stop: _Stop) -> None:
-        self._command = [sys.executable, "-c", _FOLLOWING, *arguments]
-        self._environment = os.environ | environment
+    def __init__(self, orders: str, environment: dict[str, str], stop: _Stop) -> None:
+        self._orders = orders
+        self._environment = environment
         self._stop = stop
-        self._ending: subprocess.Popen[bytes] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._ending: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | None = None
 
     @property
     def started(self) -> bool:
@@ -250,7 +235,14 @@ class _Worker:
 
     def start(self) -> None:
         # In a session of its own: ^C in the terminal is for us, and we stop it in order.
-        process = subprocess.Popen(self._command, env=self._environment, stdin=subprocess.PIPE, start_new_session=True)
+        command = [sys.executable, "-m", "pgjobs.cli.dev_worker"]
+        process = subprocess.Popen(
+            command, env=self._environment, stdin=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert process.stdin is not None
+        with suppress(BrokenPipeError):  # it is gone already, and has said why
+            process.stdin.write(self._orders + "\n")
+            process.stdin.flush()
         self._process = process
         threading.Thread(target=self._tell_its_end, args=[process], daemon=True).start()
 
@@ -262,14 +254,15 @@ class _Worker:
             process.terminate()
             process.wait()
             assert process.stdin is not None
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
     def hurry(self) -> None:
         """Cut the stop short that is under way."""
         if self._ending is not None:
             self._ending.terminate()
 
-    def _tell_its_end(self, process: subprocess.Popen[bytes]) -> None:
+    def _tell_its_end(self, process: subprocess.Popen[str]) -> None:
         process.wait()
         if self._process is process and not self._stop.asked.is_set():
             _say("The worker has ended; it starts again when a file changes.")

@@ -158,11 +158,12 @@ def test_who_comes_second_is_told_who_was_first(project: Path, start: Start, cli
 def test_after_a_kill_nothing_runs_on_and_it_starts_again_with_its_data(project: Path, start: Start) -> None:
     process = start("dev")
     dsn = dsn_of(process)
-    match = re.search(r":(\d+)\) works on", line_with(process, "works on default"))
-    assert match
+    line_with(process, "works on default")
     server = int((project / ".pgjobs" / "postgres" / "data" / "postmaster.pid").read_text().splitlines()[0])
-    endings = [Ending(int(match[1])), Ending(server)]
     with closing(pgjobs.App(dsn)) as app:
+        with app.client() as client:
+            [worker] = client.worker_overview()
+        endings = [Ending(worker.pid), Ending(server)]
         id = app.enqueue_spec(pgjobs.Spec("say", queue="elsewhere"))
     process.kill()
     for ending in endings:
