@@ -4,37 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
-from pgjobs.connections import (
-    AsyncPsycopgRunner,
-    AsyncRunner,
-    PsycopgRunner,
-    Runner,
-    async_runner_for,
-    in_one_async_transaction,
-    in_one_transaction,
-    runner_for,
-)
+from pgjobs.connections import in_one_async_transaction, in_one_transaction
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
-from pgjobs.pools import Pools
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
+from pgjobs.transactions import Transactions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
-
-log = logging.getLogger("pgjobs")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,20 +36,16 @@ class App:
     """Your tasks, and the database their jobs live in.
 
     `dsn` is a libpq connection string or URL; without one, PGJOBS_DSN, DATABASE_URL or pyproject.toml say. Nothing is
-    connected before it is needed.
+    connected before it is needed. With `require_tx=True` an enqueue outside a transaction of yours is refused.
     """
 
-    def __init__(self, dsn: str | None = None) -> None:
+    def __init__(self, dsn: str | None = None, *, require_tx: bool = False) -> None:
         self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._around_run: list[AroundRun] = []
         self._around_enqueue: list[AroundEnqueue] = []
         self._hooks = Hooks()
-        self._made_pools: Pools | None = None
-        self._told_that_it_blocks = False
-        self._making = threading.Lock()
-        # One variable per app: two apps in a process do not share a transaction.
-        self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
+        self._transactions = Transactions(dsn, require_tx)
 
     # Tasks
 
@@ -159,12 +141,12 @@ class App:
 
     @contextmanager
     def using(self, tx: Any) -> Iterator[None]:
-        """Put every enqueue inside on this transaction: a psycopg connection or cursor, a SQLAlchemy one or Session."""
-        token = self._using.set(tx)
-        try:
+        """Put every enqueue inside on this transaction; `using(None)`: on none, also inside Django's `atomic`.
+
+        Arguments: tx, a connection of psycopg (or a cursor), SQLAlchemy (or a session), asyncpg or Django.
+        """
+        with self._transactions.using(tx):
             yield
-        finally:
-            self._using.reset(token)
 
     def enqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """Enqueue many jobs, all or none, and return their ids in the order given.
@@ -175,7 +157,10 @@ class App:
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
+            with (
+                self._transactions.runner(tx, enqueues=True) as runner,
+                in_one_transaction(runner) if len(chunks) > 1 else nullcontext(),
+            ):
                 client = Client(runner)
                 enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
         return enqueuing.done()
@@ -187,22 +172,25 @@ class App:
             if not chunks:
                 return []
             in_one = in_one_async_transaction if len(chunks) > 1 else nullcontext
-            async with self._arunner(tx) as runner, in_one(runner):
+            async with self._transactions.async_runner(tx, enqueues=True) as runner, in_one(runner):
                 client = AsyncClient(runner)
                 enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
-        with Enqueuing(self._around_enqueue, (spec,)) as enqueuing, self.client(tx) as client:
-            enqueuing.ids = [client.enqueue(next(iter(enqueuing.specs)))]
+        with (
+            Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
+            self._transactions.runner(tx, enqueues=True) as runner,
+        ):
+            enqueuing.ids = [Client(runner).enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
-            async with self.aclient(tx) as client:
-                enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]
+            async with self._transactions.async_runner(tx, enqueues=True) as runner:
+                enqueuing.ids = [await AsyncClient(runner).enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     # Around and about
@@ -257,16 +245,28 @@ class App:
         async with self.aclient(tx) as client:
             return await client.job(id)
 
+    def wait_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """Wait until a job is over and return its result. Retries and snoozes are waited out.
+
+        Arguments: timeout, seconds or a timedelta; None waits for ever. A job whose transaction has not committed does
+        not exist yet. Raises JobDead, JobCancelled, WaitTimeout, and JobNotFound when nothing is kept of it.
+        """
+        return self._transactions.waiting.wait_for(job_id, timeout)
+
+    async def await_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """The same as `wait_for`, for callers in an event loop."""
+        return await self._transactions.waiting.await_for(job_id, timeout)
+
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
-        with self._runner(tx) as runner:
+        with self._transactions.runner(tx) as runner:
             yield Client(runner)
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
-        async with self._arunner(tx) as runner:
+        async with self._transactions.async_runner(tx) as runner:
             yield AsyncClient(runner)
 
     # Working
@@ -301,13 +301,11 @@ class App:
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""
-        if self._made_pools is not None:
-            self._made_pools.close()
+        self._transactions.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, and those for blocking callers."""
-        if self._made_pools is not None:
-            await self._made_pools.aclose()
+        await self._transactions.aclose()
 
     @property
     def dsn(self) -> str:
@@ -321,42 +319,6 @@ class App:
         except KeyError:
             known = ", ".join(sorted(self.tasks)) or "none"
             raise UnknownTask(f"The app has no task {name!r}; it has: {known}.") from None
-
-    @property
-    def _pools(self) -> Pools:
-        with self._making:
-            if self._made_pools is None:
-                self._made_pools = Pools(self.dsn)
-            return self._made_pools
-
-    @contextmanager
-    def _runner(self, tx: Any) -> Iterator[Runner]:
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield runner_for(tx)
-        else:
-            self._blocks()
-            with self._pools.connection() as connection:
-                yield PsycopgRunner(connection)
-
-    def _blocks(self) -> None:
-        """Say, once, when a call that blocks is made in an event loop."""
-        if self._told_that_it_blocks or asyncio._get_running_loop() is None:
-            return
-        self._told_that_it_blocks = True
-        log.warning(
-            "a blocking call in an event loop stops everything else there: use the one with an a, like `await task.aenqueue(...)`",
-            stack_info=log.isEnabledFor(logging.DEBUG),
-        )
-
-    @asynccontextmanager
-    async def _arunner(self, tx: Any) -> AsyncIterator[AsyncRunner]:
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield async_runner_for(tx)
-        else:
-            async with self._pools.async_connection() as connection:
-                yield AsyncPsycopgRunner(connection)
 
 
 def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:

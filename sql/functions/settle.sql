@@ -73,6 +73,7 @@ begin
         if v_failed is not null then
             delete from pgjobs.attempts a where a.job_id = any (v_failed);
         end if;
+        perform pgjobs.tell_finished(p_ids);
         if cardinality(v_settled) is distinct from cardinality(p_ids) then
             return query select * from pgjobs.unsettled(p_worker, p_ids, p_runs, v_settled);
         end if;
