@@ -174,7 +174,7 @@ ENQUEUE = (
          "        write_invoice.options(tx=c).enqueue(order_id=1)\nasyncio.run(f())",
          ("belongs to an event loop", "await task.aenqueue(...)")),
     Slip("an async session for a blocking enqueue", "write_invoice.options(tx=AsyncSession()).enqueue(order_id=1)",
-         ("Async",)),
+         ("belongs to an event loop", "await task.aenqueue(...)")),
     Slip("a blocking session for an async enqueue",
          "with Session(engine) as s: asyncio.run(write_invoice.options(tx=s).aenqueue(order_id=1))",
          ("would block the event loop", "task.enqueue(...)")),
