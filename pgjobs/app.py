@@ -7,18 +7,19 @@ import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
 from pgjobs.connections import in_one_async_transaction, in_one_transaction
+from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
-from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
+from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
 from pgjobs.transactions import Transactions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
@@ -49,6 +50,12 @@ class App:
 
     # Tasks
 
+    @overload  # see TaskDecorator
+    def task(self, function: Callable[Concatenate[Anything, ...], R], /) -> Task[..., R]: ...
+
+    @overload
+    def task(self, function: Callable[Concatenate[JobContext, P], R], /) -> ContextTask[P, R]: ...
+
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
@@ -68,7 +75,8 @@ class App:
         give_up_after: timedelta | float | None = None,
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+        version: int = 1,
+    ) -> TaskDecorator: ...
 
     def task(
         self,
@@ -86,6 +94,7 @@ class App:
         give_up_after: timedelta | float | None = None,
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
+        version: int = 1,
     ) -> Any:
         """Make a function a task of this app.
 
@@ -96,7 +105,8 @@ class App:
         exception classes or a function of the exception: others are not tried again; fail_on, likewise: these are not;
         give_up_after, seconds or a timedelta from its first failed run on, after which no retry is begun; on_failure,
         the task, or its name, of a job to enqueue when a job of this one dies; keep, "history" or "nothing" of a
-        completed job.
+        completed job; version of the signature, raised when a change of it would break jobs that are queued already (see
+        `Task.upcast`).
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
 
@@ -125,6 +135,7 @@ class App:
                     on_failure=on_failure,
                 ),
                 keep=keep,
+                version=version,
             )
             task = Task(function, given_name, options, self, self._around_run)
             taken = self.tasks.get(task.name)
@@ -297,6 +308,8 @@ class App:
 
     def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
         """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
+        for task in self.tasks.values():
+            task.check_upcasters()
         return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks)
 
     def close(self) -> None:
