@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
@@ -27,6 +28,8 @@ from pgjobs.errors import TransactionRequired
 from pgjobs.pools import Pools
 from pgjobs.waiting import Waiting
 
+log = logging.getLogger("pgjobs")
+
 
 class Transactions:
     """Finds the connection: what the call names, else what `using` does, else Django's atomic, else one of our own.
@@ -41,6 +44,7 @@ class Transactions:
         self._made_waiting: Waiting | None = None
         self._making = threading.Lock()
         self._ambient = Ambient()
+        self._told_that_it_blocks = False
         # One variable per app: two apps in a process do not share a transaction.
         self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=_NOTHING_SAID)
 
@@ -88,6 +92,7 @@ class Transactions:
             yield ambient
         elif tx is None or tx is _NOTHING_SAID:
             self._check(enqueues, None)
+            self._tell_that_it_blocks()
             with self.pools.connection() as connection:
                 yield PsycopgRunner(connection)
         else:
@@ -138,6 +143,15 @@ class Transactions:
             await asyncio.to_thread(self._made_waiting.close)
         if self._made_pools is not None:
             await self._made_pools.aclose()
+
+    def _tell_that_it_blocks(self) -> None:
+        """Say, once, when a call that blocks is made in an event loop."""
+        if self._told_that_it_blocks or asyncio._get_running_loop() is None:
+            return
+        self._told_that_it_blocks = True
+        log.warning(
+            "a blocking call in an event loop stops everything else there: use the one with an a, like `await task.aenqueue(...)`"
+        )
 
     def _check(self, enqueues: bool, runner: Runner | AsyncRunner | None) -> None:
         if enqueues and self._required and (runner is None or not runner.in_transaction()):

@@ -165,7 +165,7 @@ def test_a_payload_that_does_not_fit_the_task_fails_with_a_sentence(
 
     [(id,)] = db.execute("""select pgjobs.enqueue('strict', '{"y": 1}')""").fetchall()
     drain()
-    assert app.job(id).reason == "exhausted: pgjobs.errors.InvalidPayload: strict has no argument 'y'."
+    assert app.job(id).reason == "exhausted: pgjobs.errors.InvalidPayload: strict has no argument 'y'; it takes x."
 
 
 def test_a_result_that_is_not_json_is_a_failed_attempt(app: pgjobs.App, drain: Drain) -> None:
