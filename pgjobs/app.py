@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
@@ -30,6 +31,8 @@ from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.pools import Pools
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
+from pgjobs.worker.link import Orders
+from pgjobs.worker.supervisor import Supervisor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -207,14 +210,56 @@ class App:
             worker.stop()
             await running
 
-    def run_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
-        """Run a worker in this process until SIGTERM or SIGINT, or with drain=True until nothing runnable is left.
+    @overload
+    def run_worker(
+        self, queues: Sequence[str] | None = None, *, processes: Literal[0] = 0, **options: Any
+    ) -> Worker: ...
 
-        Arguments as for `worker`. Returns the worker, whose `stats` say what it did.
+    @overload
+    def run_worker(
+        self, queues: Sequence[str] | None = None, *, processes: int, **options: Any
+    ) -> Worker | Supervisor: ...
+
+    def run_worker(
+        self, queues: Sequence[str] | None = None, *, processes: int = 0, **options: Any
+    ) -> Worker | Supervisor:
+        """Run a worker until SIGTERM or SIGINT, or with drain=True until nothing runnable is left.
+
+        Arguments: processes, 0 to run one worker in this process, else how many worker processes to start and look after,
+        each with the concurrency given; they import the app by its name. The others as for `worker`.
+        Returns the worker, or the supervisor of the workers, whose `stats` say what was done.
         """
-        worker = self.make_worker(queues, **options)
-        run_until_stopped(worker)
-        return worker
+        if processes == 0:
+            worker = self.make_worker(queues, **options)
+            run_until_stopped(worker)
+            return worker
+        supervisor = Supervisor(self.make_orders(processes, queues, **options))
+        supervisor.run()
+        return supervisor
+
+    def make_orders(
+        self,
+        processes: int,
+        queues: Sequence[str] | None = None,
+        *,
+        path: str | None = None,
+        log: tuple[str, Literal["text", "json"]] | None = None,
+        **options: Any,
+    ) -> Orders:
+        """Return what a supervisor is to do. Raises ConfigurationError for what makes no sense.
+
+        Arguments: as for `run_worker`; path, where this app is found, as package.module:name; log, how workers log.
+        """
+        if processes < 1:
+            raise ConfigurationError(f"processes must be 0, for a worker in this process, or more, not {processes}.")
+        known = WorkerOptions.make(self.tasks, queues, **options)
+        seconds = {
+            name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in options.items()
+        }
+        return Orders(
+            self.dsn, path or path_of(self), processes, {**seconds, "queues": known.queues}, known.lease.total_seconds(),
+            known.grace.total_seconds(), known.drain, log, sys.path,
+        )  # fmt: skip
 
     def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
         """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
@@ -267,6 +312,22 @@ class App:
         else:
             async with self._pools.async_connection() as connection:
                 yield AsyncPsycopgRunner(connection)
+
+
+def path_of(app: object) -> str:
+    """Return where other processes find an app, as package.module:name. Raises ConfigurationError when they cannot."""
+    for name, module in list(sys.modules.items()):
+        for attribute, value in list(vars(module).items()) if module is not None else ():
+            if value is not app:
+                continue
+            if name == "__main__":  # a script is found by its name only if it was run by it
+                name = getattr(getattr(module, "__spec__", None), "name", "__main__")
+            if name != "__main__":
+                return f"{name}:{attribute}"
+    raise ConfigurationError(
+        "Worker processes import the app by its name, and this one is not a global of an importable module: put it into a"
+        " module of its own and run that by `pgjobs worker --app module:app`, or leave out processes=."
+    )
 
 
 def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
