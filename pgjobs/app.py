@@ -317,12 +317,10 @@ class App:
 def path_of(app: object) -> str:
     """Return where other processes find an app, as package.module:name. Raises ConfigurationError when they cannot."""
     for name, module in list(sys.modules.items()):
-        for attribute, value in list(vars(module).items()) if module is not None else ():
-            if value is not app:
-                continue
-            if name == "__main__":  # a script is found by its name only if it was run by it
-                name = getattr(getattr(module, "__spec__", None), "name", "__main__")
-            if name != "__main__":
+        if name in ("__main__", "__mp_main__"):  # a script, which is found only if it was run by a module's name
+            name = getattr(getattr(module, "__spec__", None), "name", "")
+        for attribute, value in list(vars(module).items()) if name and module is not None else ():
+            if value is app:
                 return f"{name}:{attribute}"
     raise ConfigurationError(
         "Worker processes import the app by its name, and this one is not a global of an importable module: put it into a"

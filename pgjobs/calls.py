@@ -206,6 +206,10 @@ class Report(NamedTuple):
     claims_since: str | None  # it holds nothing that it claimed before; None: it does not know
     stopping: bool
 
+    def news(self, before: Report) -> bool:
+        """Whether it says what is not to be kept until the next renewal: it is another worker, or has begun to stop."""
+        return (self.worker, self.stopping) != (before.worker, before.stopping)
+
 
 def renew_many(supervisor: int | None, reports: Sequence[Report]) -> Call[list[int]]:
     """Renew the leases of several workers at once; returns those whose lease is gone."""

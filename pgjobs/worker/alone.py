@@ -13,11 +13,7 @@ from types import ModuleType
 
 def main() -> None:
     """Take the orders from the file that is named by its number, and supervise."""
-    worker = os.path.dirname(os.path.abspath(__file__))
-    for name, folder in (("pgjobs", os.path.dirname(worker)), ("pgjobs.worker", worker)):
-        package = ModuleType(name)
-        package.__path__ = [folder]
-        sys.modules[name] = package
+    stand_in()
 
     from pgjobs import logs
     from pgjobs.errors import PgjobsError
@@ -34,6 +30,15 @@ def main() -> None:
     except PgjobsError as error:
         sys.exit(f"Error: {error}")
     print(supervisor.summary(), flush=True)
+
+
+def stand_in() -> None:
+    """Have modules of pgjobs found, and their packages not run."""
+    worker = os.path.dirname(os.path.abspath(__file__))
+    for name, folder in (("pgjobs", os.path.dirname(worker)), ("pgjobs.worker", worker)):
+        package = ModuleType(name)
+        package.__path__ = [folder]
+        sys.modules[name] = package
 
 
 if __name__ == "__main__":

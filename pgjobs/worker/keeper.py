@@ -37,11 +37,11 @@ class Keeping:
     @report.setter
     def report(self, report: Report) -> None:
         before, self._report = self._report, report
-        if (report.worker, report.stopping) != (before.worker, before.stopping):
+        if report.news(before):
             self.news()
 
     def news(self) -> None:
-        """It is another worker, or it has begun to stop: not to be kept until the next renewal."""
+        """The report says what is not to be kept until the next renewal."""
 
     def start(self) -> None:
         """Begin to keep the lease."""

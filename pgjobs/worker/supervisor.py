@@ -116,9 +116,10 @@ class Supervisor:
                 self._listen(lines[fd])
 
     def _listen(self, child: Child) -> None:
-        known = child.worker
+        before = child.report
         child.listen()
-        if child.worker != known:
+        report = child.report
+        if report is not None and (before is None or report.news(before)):
             self._any_ready = True
             self._upkeep.now(self._upkeep.renew)
 

@@ -8,8 +8,8 @@ noticed at once, not at the next use: a second later others would think the work
 from __future__ import annotations
 
 import logging
-import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -54,9 +54,9 @@ class Upkeep:
         self._supervisor: int | None = None
         self._stopped = False
         self._thread: threading.Thread | None = None
-        self._listening, self._waking = os.pipe()
-        os.set_blocking(self._listening, False)
-        os.set_blocking(self._waking, False)
+        self._listening, self._waking = socket.socketpair()
+        self._listening.setblocking(False)
+        self._waking.setblocking(False)
         self.renew = Every(Renew(self, reports, renewed, lost), min(lease / 3, timedelta(seconds=10)))
         self.rescue = Every(Rescue(self, rescued), min(lease / 4, timedelta(seconds=2)))
         self._steps = [self.renew, self.rescue, Every(Prune(self), timedelta(minutes=10))]
@@ -75,8 +75,8 @@ class Upkeep:
             if self._thread.is_alive():
                 return  # it waits for a server that does not answer, and ends with the process
         self._disconnect()
-        os.close(self._listening)
-        os.close(self._waking)
+        self._listening.close()
+        self._waking.close()
 
     def now(self, every: Every) -> None:
         """Do a step at once. From any thread."""
@@ -93,7 +93,7 @@ class Upkeep:
     def wake(self) -> None:
         """Let the thread look what is due."""
         with suppress(OSError):  # full, so it wakes anyway; or closed, so there is nothing to wake
-            os.write(self._waking, b".")
+            self._waking.send(b".")
 
     def do(self, call: Call[T]) -> T:
         """Make a call on the connection, which is made anew when it broke."""
@@ -125,8 +125,8 @@ class Upkeep:
         if self._connection is not None:
             poll.register(self._connection.fileno(), select.POLLIN)
         ready = {fd for fd, _ in poll.poll(seconds * 1000)}
-        if self._listening in ready:
-            os.read(self._listening, 4096)
+        if self._listening.fileno() in ready:
+            self._listening.recv(4096)
         elif ready and self._connection is not None and self._connection.has_ended():
             self._failed(Broken("the server closed the connection"))
         return self._stopped
@@ -177,6 +177,7 @@ class Renew:
     def step(self) -> int:
         """Renew once and return for how many."""
         supervisor = self._upkeep.supervisor
+        self._upkeep.renew.later()  # if that has just connected, this is the renewal under the new lock
         reports = self._reports()
         if not reports:
             return 0
