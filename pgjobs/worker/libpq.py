@@ -75,7 +75,11 @@ class Connection:
             return True
         poll = select.poll()
         poll.register(self.fileno(), select.POLLIN)
-        if poll.poll(0):
+        for _ in range(3):  # a farewell comes first, and then the end
+            if self._pq.PQstatus(self._conn) == _BAD:
+                return True
+            if not poll.poll(0):
+                return False
             self._pq.PQconsumeInput(self._conn)
         return bool(self._pq.PQstatus(self._conn) == _BAD)
 
