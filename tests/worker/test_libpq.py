@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ def test_parameters_and_rows_are_what_they_are(connection: Connection) -> None:
 
 
 def test_every_call_of_the_upkeep_can_be_read(connection: Connection, db: conftest.Connection) -> None:
-    def do(call: Call[object]) -> object:
+    def do(call: Call[Any]) -> Any:
         return call.read(connection.rows(call.sql, call.params))
 
     do(calls.session())
@@ -46,7 +47,7 @@ def test_every_call_of_the_upkeep_can_be_read(connection: Connection, db: confte
     assert worker == 1
     supervisor = do(calls.hold())
     since = str(one(db, "select pgjobs.now()"))
-    assert do(calls.renew_many(supervisor, [Report(1, 2, since, True), Report(9, 0, None, False)])) == [9]  # type: ignore[arg-type]
+    assert do(calls.renew_many(supervisor, [Report(1, 2, since, True), Report(9, 0, None, False)])) == [9]
     assert db.execute("select running, stopping, supervisor, lease from pgjobs.workers").fetchall() == [
         (2, True, supervisor, timedelta(seconds=60))
     ]
