@@ -30,12 +30,13 @@ def main() -> None:
         app._dsn = orders.dsn
         options = WorkerOptions.make(app.tasks, **orders.options)
         worker = Worker(app.tasks, orders.dsn, options, link.keeper)
+        link.stats = worker.stats
         run_until_stopped(worker)
     except Exception as error:
         text = str(error) if isinstance(error, PgjobsError) else f"{type(error).__name__}: {error}"
         link.say({"error": text})
         sys.exit(1)
-    link.say({"stats": dict(worker.stats)})
+    link.tell_stats()
     app.close()
 
 

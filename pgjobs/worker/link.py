@@ -4,7 +4,8 @@
                            {"renewed": 7, "sent": 12.5}  worker 7 was renewed; the clock is monotonic and of this machine
                            {"lost": 7}                   worker 7 is known to the database no more
     worker -> supervisor   {"worker": 7, "running": 3, "claims_since": ..., "stopping": false}, before its first claim and
-                           then as it changes; {"stats": {...}} at its end; {"error": "..."} if it could not start
+                           then as it changes; {"stats": {...}}, all that it did, likewise and at its end; {"error": "..."} if it could
+           not start
 
 When the line ends, the supervisor is gone, and the worker ends too, whatever it is doing. Stops travel as signals.
 """
@@ -101,6 +102,8 @@ class Link:
     """A worker process' end of the line. Made first of all, so that the process never outlives its supervisor."""
 
     def __init__(self, end: socket.socket) -> None:
+        self.stats: Mapping[str, int] = {}  # of the worker of this process
+        self._told: Mapping[str, int] = {}
         self._line = Line(end)
         self._keeper: Supervised | None = None
         lines: list[str] = []
@@ -114,6 +117,13 @@ class Link:
         """Return the keeper for the worker of this process."""
         self._keeper = Supervised(self, lease, report, on_lost)
         return self._keeper
+
+    def tell_stats(self) -> None:
+        """Tell what was done, if there is something new."""
+        stats = dict(self.stats)
+        if stats != self._told:
+            self._told = stats
+            self.say({"stats": stats})
 
     def say(self, message: Mapping[str, Any]) -> None:
         """Tell the supervisor something."""
@@ -129,6 +139,7 @@ class Link:
                 os._exit(1)
             if self._keeper is not None:
                 self._keeper.look()
+                self.tell_stats()
 
     def _hear(self, message: Mapping[str, Any]) -> None:
         keeper = self._keeper

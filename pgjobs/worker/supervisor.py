@@ -263,7 +263,7 @@ class Child:
             return
         try:
             for message in line.receive():
-                self._hear(message)
+                self.hear(message)
         except EOFError:
             self.line = None
             line.close()
@@ -304,14 +304,15 @@ class Child:
         self._start_at = None if over else now + pause
         self.report = None
 
-    def _hear(self, line: str) -> None:
+    def hear(self, line: str) -> None:
+        """Take in one message."""
         message: Mapping[str, Any] = json.loads(line)
         if "worker" in message:
             self.report = Report(**message)
             self.last = self.report.worker
             self._ready_at = self._ready_at or time.monotonic()
         elif "stats" in message:
-            self.stats += Counter(message["stats"])
+            self.stats = Counter(message["stats"])
         elif "error" in message:
             self.error = message["error"]
 

@@ -28,6 +28,11 @@ async def add(a: int, b: int) -> int:
 
 
 @app.task
+async def nap(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@app.task
 async def wait(path: str) -> int:
     """Say who runs it, in a line of a file, and wait the first time; done when run again."""
     if tell(path) == 1:

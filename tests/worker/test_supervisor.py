@@ -18,6 +18,8 @@ import pytest
 
 import pgjobs
 from pgjobs.worker import alone
+from pgjobs.worker.link import Orders
+from pgjobs.worker.supervisor import Child
 from tests.conftest import Connection
 from tests.sql.by_hand import one, until
 from tests.worker.supervised import app as their_app
@@ -26,6 +28,7 @@ Start = Callable[..., "Program"]
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.worker.supervised:app"
+ORDERS = Orders("postgresql://", APP, 1, {}, 60, 30, False, None, [])
 PATIENCE = 50  # seconds after which a program is ended, and its test fails
 
 
@@ -274,6 +277,37 @@ def test_a_worker_that_cannot_begin_ends_its_supervisor_with_the_reason(start: S
     assert re.search(
         r"^Error: Importing fickle for the app .* failed: RuntimeError: not today", program.log, re.MULTILINE
     )
+
+
+def test_a_worker_that_does_not_live_is_replaced_ever_more_slowly_until_one_lives() -> None:
+    child = Child(1, ORDERS)
+    pauses = []
+    for _ in range(12):
+        child.again(100.0, over=False)
+        at = child.moments()[0]
+        assert at is not None
+        pauses.append(at - 100.0)
+    assert pauses[:4] == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    assert pauses[-2:] == [30, 30]
+    began = time.monotonic()
+    child.hear('{"worker": 1, "running": 0, "claims_since": null, "stopping": false}')
+    child.again(began + 11, over=False)
+    assert child.moments()[0] == pytest.approx(began + 11.1)
+
+
+def test_a_worker_is_not_replaced_before_the_jobs_of_its_predecessor_are_taken_back() -> None:
+    child = Child(1, ORDERS)
+    assert child.due(time.monotonic())
+    child.rescuing = 7
+    assert not child.due(time.monotonic())
+    assert child.moments() == (None, None)
+
+
+def test_a_worker_is_replaced_no_more_once_it_is_told_to_stop() -> None:
+    child = Child(1, ORDERS)
+    child.again(0, over=False)
+    child.stop(kill_at=1)
+    assert (child.over, child.due(1000), child.moments()) == (True, False, (None, None))
 
 
 # The lease
