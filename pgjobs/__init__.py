@@ -1,7 +1,7 @@
 """pgjobs: a job queue for Python applications that already have PostgreSQL."""
 
 from pgjobs.app import App
-from pgjobs.backoff import Exponential, Fixed, Linear
+from pgjobs.backoff import Exponential, Fixed, Linear, Steps
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import (
     ConfigurationError,
@@ -9,6 +9,8 @@ from pgjobs.errors import (
     InvalidJob,
     InvalidPayload,
     InvalidResult,
+    JobCancelled,
+    JobDead,
     JobNotFound,
     JobTimeout,
     LeaseLost,
@@ -18,9 +20,14 @@ from pgjobs.errors import (
     SchemaMissing,
     SchemaTooNew,
     SchemaTooOld,
+    TransactionFailed,
+    TransactionRequired,
     UnknownTask,
+    WaitTimeout,
 )
-from pgjobs.job import AttemptError, Job, JobId, Priority, Spec, Status
+from pgjobs.hooks import Event
+from pgjobs.job import AttemptError, FailedJob, Job, JobId, Priority, Spec, Status
+from pgjobs.middleware import log_runs, with_arguments, with_metadata
 from pgjobs.outcome import Cancel, Fail, Retry, Snooze
 from pgjobs.task import Task
 from pgjobs.version import __version__
@@ -32,14 +39,18 @@ __all__ = [
     "Cancel",
     "ConfigurationError",
     "ConnectionFailed",
+    "Event",
     "Exponential",
     "Fail",
+    "FailedJob",
     "Fixed",
     "InvalidJob",
     "InvalidPayload",
     "InvalidResult",
     "Job",
+    "JobCancelled",
     "JobContext",
+    "JobDead",
     "JobId",
     "JobInterrupted",
     "JobNotFound",
@@ -57,9 +68,16 @@ __all__ = [
     "Snooze",
     "Spec",
     "Status",
+    "Steps",
     "Task",
+    "TransactionFailed",
+    "TransactionRequired",
     "UnknownTask",
+    "WaitTimeout",
     "Worker",
     "WorkerOptions",
     "__version__",
+    "log_runs",
+    "with_arguments",
+    "with_metadata",
 ]

@@ -5,37 +5,31 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
-from pgjobs.backoff import Backoff, Exponential
 from pgjobs.client import Client
-from pgjobs.connections import (
-    AsyncPsycopgRunner,
-    AsyncRunner,
-    PsycopgRunner,
-    Runner,
-    async_runner_for,
-    in_one_async_transaction,
-    in_one_transaction,
-    runner_for,
-)
+from pgjobs.connections import in_one_async_transaction, in_one_transaction
 from pgjobs.errors import ConfigurationError, UnknownTask
+from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
-from pgjobs.pools import Pools
+from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
+from pgjobs.policy import ErrorFilter, Policy, RetryAfter
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
-from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
+from pgjobs.transactions import Transactions
+from pgjobs.worker import MakeKeeping, Worker, WorkerOptions, run_until_stopped
 from pgjobs.worker.link import Orders
 from pgjobs.worker.supervisor import Supervisor
 
 P = ParamSpec("P")
 R = TypeVar("R")
+H = TypeVar("H", bound=Hook)
+M = TypeVar("M", bound=AroundRun)
+N = TypeVar("N", bound=AroundEnqueue)
 
 CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
 CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
@@ -45,16 +39,16 @@ class App:
     """Your tasks, and the database their jobs live in.
 
     `dsn` is a libpq connection string or URL; without one, PGJOBS_DSN, DATABASE_URL or pyproject.toml say. Nothing is
-    connected before it is needed.
+    connected before it is needed. With `require_tx=True` an enqueue outside a transaction of yours is refused.
     """
 
-    def __init__(self, dsn: str | None = None) -> None:
+    def __init__(self, dsn: str | None = None, *, require_tx: bool = False) -> None:
         self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
-        self._made_pools: Pools | None = None
-        self._making = threading.Lock()
-        # One variable per app: two apps in a process do not share a transaction.
-        self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
+        self._around_run: list[AroundRun] = []
+        self._around_enqueue: list[AroundEnqueue] = []
+        self._hooks = Hooks()
+        self._transactions = Transactions(dsn, require_tx)
 
     # Tasks
 
@@ -71,7 +65,11 @@ class App:
         max_attempts: int = 5,
         timeout: timedelta | float | None = None,
         executor: ExecutorName | None = None,
-        retry: Backoff | None = None,
+        retry: RetryAfter | None = None,
+        retry_on: ErrorFilter | None = None,
+        fail_on: ErrorFilter | None = None,
+        give_up_after: timedelta | float | None = None,
+        on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
@@ -85,15 +83,23 @@ class App:
         max_attempts: int = 5,
         timeout: timedelta | float | None = None,
         executor: ExecutorName | None = None,
-        retry: Backoff | None = None,
+        retry: RetryAfter | None = None,
+        retry_on: ErrorFilter | None = None,
+        fail_on: ErrorFilter | None = None,
+        give_up_after: timedelta | float | None = None,
+        on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
     ) -> Any:
         """Make a function a task of this app.
 
         Arguments: name, by default the function's; queue and priority of its jobs; max_attempts, after which a job
         is a dead letter; timeout of one run, seconds or a timedelta; executor "async" (default for coroutine
-        functions), "thread" (default for others) or "process"; retry, the backoff between attempts, by default
-        Exponential(2, max=3600, jitter=0.2); keep, "history" or "nothing" of a completed job.
+        functions), "thread" (default for others) or "process"; retry, the wait between attempts: a backoff, by default
+        Exponential(2, max=3600, jitter=0.2), or a list of waits, or a function of attempt and exception; retry_on,
+        exception classes or a function of the exception: others are not tried again; fail_on, likewise: these are not;
+        give_up_after, seconds or a timedelta from its first failed run on, after which no retry is begun; on_failure,
+        the task, or its name, of a job to enqueue when a job of this one dies; keep, "history" or "nothing" of a
+        completed job.
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
 
@@ -113,10 +119,17 @@ class App:
                 max_attempts=max_attempts,
                 timeout=timeout,
                 executor=executor or default,
-                retry=retry or Exponential(),
+                policy=Policy.make(
+                    given_name,
+                    retry=retry,
+                    retry_on=retry_on,
+                    fail_on=fail_on,
+                    give_up_after=give_up_after,
+                    on_failure=on_failure,
+                ),
                 keep=keep,
             )
-            task = Task(function, given_name, options, self)
+            task = Task(function, given_name, options, self, self._around_run)
             taken = self.tasks.get(task.name)
             if taken is not None and (taken.__module__, taken.__qualname__) != (task.__module__, task.__qualname__):
                 raise ConfigurationError(
@@ -131,43 +144,97 @@ class App:
 
     @contextmanager
     def using(self, tx: Any) -> Iterator[None]:
-        """Put every enqueue inside on this transaction: a psycopg connection or cursor, a SQLAlchemy one or Session."""
-        token = self._using.set(tx)
-        try:
+        """Put every enqueue inside on this transaction; `using(None)`: on none, also inside Django's `atomic`.
+
+        Arguments: tx, a connection of psycopg (or a cursor), SQLAlchemy (or a session), asyncpg or Django.
+        """
+        with self._transactions.using(tx):
             yield
-        finally:
-            self._using.reset(token)
 
     def enqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """Enqueue many jobs, all or none, and return their ids in the order given.
 
         Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own.
         """
-        chunks, notify = _chunks(specs)
-        if not chunks:
-            return []
-        with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
-            client = Client(runner)
-            return [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
+        with Enqueuing(self._around_enqueue, specs) as enqueuing:
+            chunks, notify = _chunks(enqueuing.specs)
+            if not chunks:
+                return []
+            with (
+                self._transactions.runner(tx, enqueues=True) as runner,
+                in_one_transaction(runner) if len(chunks) > 1 else nullcontext(),
+            ):
+                client = Client(runner)
+                enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
+        return enqueuing.done()
 
     async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """The same as `enqueue_many`, for callers in an event loop."""
-        chunks, notify = _chunks(specs)
-        if not chunks:
-            return []
-        async with self._arunner(tx) as runner, in_one_async_transaction(runner) if len(chunks) > 1 else nullcontext():
-            client = AsyncClient(runner)
-            return [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
+        with Enqueuing(self._around_enqueue, specs) as enqueuing:
+            chunks, notify = _chunks(enqueuing.specs)
+            if not chunks:
+                return []
+            in_one = in_one_async_transaction if len(chunks) > 1 else nullcontext
+            async with self._transactions.async_runner(tx, enqueues=True) as runner, in_one(runner):
+                client = AsyncClient(runner)
+                enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
+        return enqueuing.done()
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
-        with self.client(tx) as client:
-            return client.enqueue(spec)
+        with (
+            Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
+            self._transactions.runner(tx, enqueues=True) as runner,
+        ):
+            enqueuing.ids = [Client(runner).enqueue(next(iter(enqueuing.specs)))]
+        return enqueuing.done()[0]
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
-        async with self.aclient(tx) as client:
-            return await client.enqueue(spec)
+        with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
+            async with self._transactions.async_runner(tx, enqueues=True) as runner:
+                enqueuing.ids = [await AsyncClient(runner).enqueue(next(iter(enqueuing.specs)))]
+        return enqueuing.done()[0]
+
+    # Around and about
+
+    def around_run(self, middleware: M) -> M:
+        """Wrap a generator function around every run of this app's tasks, where the handler runs.
+
+        It is given the JobContext and yields once, receiving the handler's result there, or its exception.
+        Raises ConfigurationError for what is no generator function.
+        """
+        self._around_run.append(checked(middleware, "job"))
+        return middleware
+
+    def around_enqueue(self, middleware: N) -> N:
+        """Wrap a generator function around every enqueue through this app.
+
+        It is given the Spec and yields it once, changed or not, receiving the job's id there, or the exception.
+        Raises ConfigurationError for what is no generator function.
+        """
+        self._around_enqueue.append(checked(middleware, "spec"))
+        return middleware
+
+    def on_start(self, hook: H) -> H:
+        """Tell this function of every run that starts. Hooks are given an Event, in the worker's process."""
+        return self._hooks.add("start", hook)
+
+    def on_success(self, hook: H) -> H:
+        """Tell this function of every job that completed, once that is written."""
+        return self._hooks.add("success", hook)
+
+    def on_retry(self, hook: H) -> H:
+        """Tell this function of every failed attempt that is followed by another, once that is written."""
+        return self._hooks.add("retry", hook)
+
+    def on_failure(self, hook: H) -> H:
+        """Tell this function of every job that became a dead letter by the outcome of a run, once that is written."""
+        return self._hooks.add("failure", hook)
+
+    def on_error(self, hook: H) -> H:
+        """Tell this function of every exception: of handlers, of other hooks, of the worker itself."""
+        return self._hooks.add("error", hook)
 
     # Looking
 
@@ -181,16 +248,28 @@ class App:
         async with self.aclient(tx) as client:
             return await client.job(id)
 
+    def wait_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """Wait until a job is over and return its result. Retries and snoozes are waited out.
+
+        Arguments: timeout, seconds or a timedelta; None waits for ever. A job whose transaction has not committed does
+        not exist yet. Raises JobDead, JobCancelled, WaitTimeout, and JobNotFound when nothing is kept of it.
+        """
+        return self._transactions.waiting.wait_for(job_id, timeout)
+
+    async def await_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """The same as `wait_for`, for callers in an event loop."""
+        return await self._transactions.waiting.await_for(job_id, timeout)
+
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
-        with self._runner(tx) as runner:
+        with self._transactions.runner(tx) as runner:
             yield Client(runner)
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
-        async with self._arunner(tx) as runner:
+        async with self._transactions.async_runner(tx) as runner:
             yield AsyncClient(runner)
 
     # Working
@@ -261,19 +340,22 @@ class App:
             known.grace.total_seconds(), known.drain, log, sys.path,
         )  # fmt: skip
 
-    def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
-        """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
-        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options))
+    def make_worker(
+        self, queues: Sequence[str] | None = None, *, keeping: MakeKeeping | None = None, **options: Any
+    ) -> Worker:
+        """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense.
+
+        Arguments: as for `worker`; keeping, who keeps its lease, by default a keeper of its own.
+        """
+        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks, keeping)
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""
-        if self._made_pools is not None:
-            self._made_pools.close()
+        self._transactions.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, and those for blocking callers."""
-        if self._made_pools is not None:
-            await self._made_pools.aclose()
+        await self._transactions.aclose()
 
     @property
     def dsn(self) -> str:
@@ -287,31 +369,6 @@ class App:
         except KeyError:
             known = ", ".join(sorted(self.tasks)) or "none"
             raise UnknownTask(f"The app has no task {name!r}; it has: {known}.") from None
-
-    @property
-    def _pools(self) -> Pools:
-        with self._making:
-            if self._made_pools is None:
-                self._made_pools = Pools(self.dsn)
-            return self._made_pools
-
-    @contextmanager
-    def _runner(self, tx: Any) -> Iterator[Runner]:
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield runner_for(tx)
-        else:
-            with self._pools.connection() as connection:
-                yield PsycopgRunner(connection)
-
-    @asynccontextmanager
-    async def _arunner(self, tx: Any) -> AsyncIterator[AsyncRunner]:
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield async_runner_for(tx)
-        else:
-            async with self._pools.async_connection() as connection:
-                yield AsyncPsycopgRunner(connection)
 
 
 def path_of(app: object) -> str:

@@ -35,6 +35,12 @@ class AsyncClient:
         """List jobs, newest first, without their errors."""
         return await arun(self._runner, calls.jobs(status, queue, task, limit))
 
+    async def watch(
+        self, ids: Iterable[int], take: Iterable[int] = (), let_go: Iterable[int] = ()
+    ) -> list[calls.Ending]:
+        """List which of these jobs are over, and how; take and let go the locks by which a session says that it waits."""
+        return await arun(self._runner, calls.watch(ids, take, let_go))
+
     async def cancel(self, ids: Sequence[int], reason: str | None = None) -> list[int]:
         """Cancel jobs that wait and return the ids that were cancelled."""
         return await arun(self._runner, calls.cancel(ids, reason))
@@ -88,10 +94,13 @@ class AsyncClient:
         return await arun(self._runner, calls.release(leases))
 
     async def register(
-        self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta
-    ) -> int:
+        self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta,
+        on_failure: str | None = None,
+    ) -> int:  # fmt: skip
         """Register a worker and return its id."""
-        return await arun(self._runner, calls.register(name, host, pid, version, queues, concurrency, lease))
+        return await arun(
+            self._runner, calls.register(name, host, pid, version, queues, concurrency, lease, on_failure)
+        )
 
     async def leases(self, worker: int, limit: int) -> list[Lease]:
         """List what a worker holds, oldest claims first."""

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
@@ -21,6 +21,9 @@ from pgjobs.version import SCHEMA_VERSION
 T = TypeVar("T")
 Row = Sequence[Any]
 Rows = Sequence[Row]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ class Step:
     scanned: int  # how many entries were scanned to their end
     scanned_to: str | None  # and from when on they are to be scanned next
     due_in: timedelta | None  # when the next job falls due
+    dead: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # (id, run): settled, and a dead letter now
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +153,7 @@ def claim(worker: int, limit: int, scan: Scan) -> Call[Step]:
 
 def _read_step(rows: Rows) -> Step:
     claimed: list[Claimed] = []
-    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": []}
+    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": []}
     paused: list[str] = []
     cursor = None
     scanned, scanned_to, due_in = 0, None, None
@@ -166,7 +170,17 @@ def _read_step(rows: Rows) -> Step:
             paused.append(row[3])
         else:
             unsettled[verb].append((row[1], row[2]))
-    return Step(claimed, unsettled["fenced"], unsettled["locked"], paused, cursor, scanned, scanned_to, due_in)
+    return Step(
+        claimed,
+        unsettled["fenced"],
+        unsettled["locked"],
+        paused,
+        cursor,
+        scanned,
+        scanned_to,
+        due_in,
+        unsettled["dead"],
+    )
 
 
 def release(leases: Sequence[Lease]) -> Call[Step]:
@@ -179,12 +193,14 @@ def release(leases: Sequence[Lease]) -> Call[Step]:
 
 
 def register(
-    name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta
-) -> Call[int]:
-    """Register a worker; returns its id."""
+    name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta,
+    on_failure: str | None = None,
+) -> Call[int]:  # fmt: skip
+    """Register a worker; returns its id. on_failure: as JSON text, by task, the job to enqueue when a job of it dies."""
     return Call(
-        "select pgjobs.register_v1(%s::text, %s::text, %s::integer, %s::text, %s::text[], %s::integer, %s::interval)",
-        (name, host, pid, version, texts(queues), concurrency, lease),
+        "select pgjobs.register_v1(%s::text, %s::text, %s::integer, %s::text, %s::text[], %s::integer, %s::interval,"
+        " %s::jsonb)",
+        (name, host, pid, version, texts(queues), concurrency, lease, on_failure),
         _read_int,
     )
 
@@ -317,9 +333,15 @@ def cancel(ids: Sequence[int], reason: str | None) -> Call[list[int]]:
     )
 
 
+def _time_columns(*columns: str) -> str:
+    # Microseconds: a number is the same for every driver, whatever DateStyle and time zone the caller's session has.
+    return ", ".join(f"(extract(epoch from {column}) * 1000000)::bigint" for column in columns)
+
+
 _JOB_COLUMNS = (
-    "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, enqueued_at,"
-    " available_at, claimed_at, finished_at, result::text, reason, metadata::text"
+    "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, "
+    + _time_columns("enqueued_at", "available_at", "claimed_at", "finished_at")
+    + ", result::text, reason, metadata::text"
 )
 
 
@@ -335,6 +357,28 @@ def job(id: int) -> Call[Job]:
         f"select {_JOB_COLUMNS}, coalesce(errors, pgjobs.errors_of(id))::text from pgjobs.all_jobs where id = %s::bigint",
         (id if 0 < id < 2**63 else 0,),  # no job has the id 0
         read,
+    )
+
+
+class Ending(NamedTuple):
+    """How a job ended. `status` is None for one that is nowhere; `error` is a dead letter's."""
+
+    id: int
+    status: str | None
+    result: Any
+    reason: str | None
+    error: str | None
+
+
+def watch(ids: Iterable[int], take: Iterable[int] = (), let_go: Iterable[int] = ()) -> Call[list[Ending]]:
+    """Which of these jobs are over, and how; take and let go the locks by which a session says that it waits for jobs."""
+    return Call(
+        "select id, status, result, reason, error from pgjobs.watch_v1(%s::bigint[], %s::integer[], %s::integer[])",
+        (_numbers(ids), _numbers(take), _numbers(let_go)),
+        lambda rows: [
+            Ending(id, status, None if result is None else _json(result), reason, error)
+            for id, status, result, reason, error in rows
+        ],
     )
 
 
@@ -355,11 +399,15 @@ def _read_job(row: Row) -> Job:
      available_at, claimed_at, finished_at, result, reason, metadata, errors) = row  # fmt: skip
     return Job(
         id, queue, task, Status(status), Priority(priority), _json(payload), attempts, max_attempts, crashes, run,
-        worker, enqueued_at, available_at, claimed_at, finished_at,
+        worker, EPOCH + enqueued_at * MICROSECOND, _time(available_at), _time(claimed_at), _time(finished_at),
         None if result is None else _json(result), reason,
         None if metadata is None else _json(metadata),
         tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
     )  # fmt: skip
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else EPOCH + microseconds * MICROSECOND
 
 
 def _json(text: str) -> Any:
@@ -444,6 +492,31 @@ def check_schema() -> Call[None]:
 def now() -> Call[datetime]:
     """What time it is, by the clock that decides."""
     return Call("select pgjobs.now()", (), lambda rows: cast(datetime, rows[0][0]))
+
+
+def begin() -> Call[None]:
+    """Begin a transaction, where a library has no word for it."""
+    return Call("begin", (), lambda rows: None)
+
+
+def commit() -> Call[None]:
+    """Commit it."""
+    return Call("commit", (), lambda rows: None)
+
+
+def rollback() -> Call[None]:
+    """Roll it back."""
+    return Call("rollback", (), lambda rows: None)
+
+
+def database() -> Call[tuple[Any, ...]]:
+    """Which database of which server this is: the same for two connections if, and only if, they reach the same one."""
+    return Call(
+        "select extract(epoch from pg_postmaster_start_time())::text, oid::bigint from pg_catalog.pg_database"
+        " where datname = current_database()",
+        (),
+        lambda rows: tuple(rows[0]),
+    )
 
 
 def listen(channel: str) -> Call[None]:

@@ -35,6 +35,10 @@ class Client:
         """List jobs, newest first, without their errors."""
         return run(self._runner, calls.jobs(status, queue, task, limit))
 
+    def watch(self, ids: Iterable[int], take: Iterable[int] = (), let_go: Iterable[int] = ()) -> list[calls.Ending]:
+        """List which of these jobs are over, and how; take and let go the locks by which a session says that it waits."""
+        return run(self._runner, calls.watch(ids, take, let_go))
+
     def cancel(self, ids: Sequence[int], reason: str | None = None) -> list[int]:
         """Cancel jobs that wait and return the ids that were cancelled."""
         return run(self._runner, calls.cancel(ids, reason))
@@ -88,10 +92,11 @@ class Client:
         return run(self._runner, calls.release(leases))
 
     def register(
-        self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta
-    ) -> int:
+        self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta,
+        on_failure: str | None = None,
+    ) -> int:  # fmt: skip
         """Register a worker and return its id."""
-        return run(self._runner, calls.register(name, host, pid, version, queues, concurrency, lease))
+        return run(self._runner, calls.register(name, host, pid, version, queues, concurrency, lease, on_failure))
 
     def leases(self, worker: int, limit: int) -> list[Lease]:
         """List what a worker holds, oldest claims first."""

@@ -12,7 +12,7 @@ from pgjobs import logs
 from pgjobs.ending import ending_in_time
 from pgjobs.errors import PgjobsError
 from pgjobs.loading import load
-from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
+from pgjobs.worker import run_until_stopped
 from pgjobs.worker.link import Link
 
 
@@ -28,8 +28,7 @@ def main() -> None:
     try:
         app = load(orders.app, "the supervisor")
         app._dsn = orders.dsn
-        options = WorkerOptions.make(app.tasks, **orders.options)
-        worker = Worker(app.tasks, orders.dsn, options, link.keeper)
+        worker = app.make_worker(keeping=link.keeper, **orders.options)
         link.stats = worker.stats
         run_until_stopped(worker)
     except Exception as error:

@@ -31,8 +31,10 @@ from pgjobs.async_client import AsyncClient
 from pgjobs.calls import Report
 from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, reason
 from pgjobs.errors import ConfigurationError, LeaseLost
+from pgjobs.hooks import Hooks
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
+from pgjobs.outcome import Done, Failed, failure
 from pgjobs.settings import CONNECT
 from pgjobs.task import ExecutorName, Task
 from pgjobs.version import __version__
@@ -42,11 +44,12 @@ from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_process import ProcessExecutor
 from pgjobs.worker.executors.in_thread import ThreadExecutor
 from pgjobs.worker.keeper import Keeper, Keeping
-from pgjobs.worker.options import OnLeaseLost, WorkerOptions
-from pgjobs.worker.runner import Runner
+from pgjobs.worker.options import OnLeaseLost, WorkerOptions, on_failure
+from pgjobs.worker.runner import Runner, make_context
 from pgjobs.worker.settler import Entry, Outbox
+from pgjobs.worker.teller import Teller
 
-__all__ = ["OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
+__all__ = ["MakeKeeping", "OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -61,11 +64,16 @@ MakeKeeping = Callable[[timedelta, Report, Callable[[int], None]], Keeping]
 class Worker:
     """One worker. `await run()` works until `stop()`, or with drain until nothing runnable is left.
 
-    Arguments: tasks, dsn, options; keeping, who keeps its lease, by default a keeper of its own.
+    Arguments: tasks, dsn, options, hooks; keeping, who keeps its lease, by default a keeper of its own.
     """
 
     def __init__(
-        self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions, keeping: MakeKeeping | None = None
+        self,
+        tasks: Mapping[str, Task[Any, Any]],
+        dsn: str,
+        options: WorkerOptions,
+        hooks: Hooks | None = None,
+        keeping: MakeKeeping | None = None,
     ) -> None:
         self.options = options
         self.id = 0
@@ -75,6 +83,7 @@ class Worker:
         self._make_keeping: MakeKeeping = keeping or partial(Keeper, dsn)
         self._outbox = Outbox()
         self._claimer = Claimer(self._outbox, options.queues, options.poll)
+        self._teller = Teller(hooks or Hooks())
         self._running: dict[Lease, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
@@ -132,6 +141,8 @@ class Worker:
         }
         self._runner = Runner(self._tasks, executors)
         self._keeper = self._make_keeping(self.options.lease, self._report(), self._lost_from_thread)
+        if self._teller:
+            self._claimer.on_settled = self._settled
         await self._register()
         self._keeper.start()
         listener = Listener(self._dsn, self._heard, self._listening)
@@ -151,6 +162,7 @@ class Worker:
                 await executor.close()
             self._keeper.stop()
             await self._leave()
+            await self._teller.close()
 
     # The main line
 
@@ -230,10 +242,33 @@ class Worker:
         self._running[lease] = self._loop.create_task(self._run(job, lease))
 
     async def _run(self, job: Claimed, lease: Lease) -> None:
-        outcome = await self._runner.run(job)
+        if self._teller:
+            entry = await self._run_and_tell(job, lease)
+        else:
+            entry = Entry(lease, job, await self._runner.run(job), self._tasks.get(job.task))
         del self._running[lease]
-        self._outbox.put(Entry(lease, job, outcome, self._tasks.get(job.task)))
+        self._outbox.put(entry)
         self._changed.set()
+
+    async def _run_and_tell(self, job: Claimed, lease: Lease) -> Entry:
+        task, context = self._tasks.get(job.task), None
+        with suppress(Exception):  # what is wrong with the job, the runner will say
+            context = None if task is None else make_context(job, task)
+        began = time.monotonic()
+        if context is not None:
+            self._teller.tell("start", context)
+        outcome = await self._runner.run(job, context)
+        seconds = time.monotonic() - began
+        if type(outcome) is Failed:
+            self._teller.tell("error", context, outcome, seconds)
+        return Entry(lease, job, outcome, task, context, seconds)
+
+    def _settled(self, entry: Entry, dead: bool) -> None:
+        """What came of a run is written: now, and not before, it may be told."""
+        if type(entry.outcome) is Done:
+            self._teller.tell("success", entry.context, entry.outcome, entry.seconds)
+        elif type(entry.outcome) is Failed:
+            self._teller.tell("failure" if dead else "retry", entry.context, entry.outcome, entry.seconds)
 
     # Wake-ups
 
@@ -271,8 +306,9 @@ class Worker:
         sent = time.monotonic()
         self.id = self._claimer.worker = await self._client.register(
             self.name, socket.gethostname(), os.getpid(), __version__, self.options.queues,
-            self.options.concurrency, self.options.lease,
+            self.options.concurrency, self.options.lease, on_failure(self._tasks),
         )  # fmt: skip
+        self._teller.worker = self.id
         self._keeper.report = self._report()
         self._keeper.renewed(sent)
 
@@ -282,6 +318,7 @@ class Worker:
     async def _reconnect(self, error: Exception, grace_ends: float | None) -> None:
         """Come back after the connection broke; jobs run on meanwhile, their outcomes wait in the outbox."""
         log.warning("the connection broke (%s); reconnecting", reason(error))
+        self._teller.tell("error", None, failure(error))
         pause = 0.1
         while True:
             if self._connection is not None:

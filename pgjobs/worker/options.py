@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class WorkerOptions:
         if concurrency is None:
             executors = {t.options_.executor for t in tasks.values() if t.options_.queue in queues} or {"thread"}
             concurrency = min(_CONCURRENCY[executor] for executor in executors)
+        _check_on_failure(tasks)
         if not 1 <= concurrency <= 10_000:
             raise ConfigurationError(f"concurrency must be from 1 to 10000, not {concurrency}.")
         options = cls(
@@ -78,3 +80,27 @@ class WorkerOptions:
         if options.poll <= timedelta(0) or options.grace < timedelta(0):
             raise ConfigurationError("poll must be longer than nothing, and grace not negative.")
         return options
+
+
+def on_failure(tasks: Mapping[str, Task[Any, Any]]) -> str | None:
+    """Return which job is to be enqueued when a job of a task dies, by task, as JSON text; None if none is."""
+    following = {
+        name: {"task": next.name, "queue": next.options_.queue, "priority": int(next.options_.priority)}
+        for name, task in tasks.items()
+        if (next := tasks.get(task.options_.policy.on_failure or "")) is not None
+    }
+    return json.dumps(following) if following else None
+
+
+def _check_on_failure(tasks: Mapping[str, Task[Any, Any]]) -> None:
+    for name, task in tasks.items():
+        following = task.options_.policy.on_failure
+        if following is None:
+            continue
+        if following not in tasks:
+            raise ConfigurationError(f"on_failure of {name} names the task {following!r}, which the app does not have.")
+        if not tasks[following].takes_only("failed"):
+            raise ConfigurationError(
+                f"on_failure of {name} names the task {following}, which must have one argument:"
+                f" def {following}(failed: pgjobs.FailedJob)."
+            )

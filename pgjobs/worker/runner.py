@@ -6,17 +6,22 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from pgjobs.context import JobContext
+from pgjobs.context import JobContext, JobInterrupted
+from pgjobs.errors import JobTimeout, ProcessDied
 from pgjobs.job import Claimed
-from pgjobs.outcome import Failed, Outcome, Release, Snoozed, from_exception
+from pgjobs.middleware import Around, log_runs
+from pgjobs.outcome import Failed, Outcome, Release, Snoozed
 from pgjobs.payload import decode
 from pgjobs.task import ExecutorName, Task
 from pgjobs.worker.executors import Executor
 from pgjobs.worker.settler import max_attempts
 
 log = logging.getLogger("pgjobs.worker")
+
+# Failures that executors put into words themselves, and the exceptions that policies know them by.
+_OURS: dict[str, type[BaseException]] = {kind.__name__: kind for kind in (JobTimeout, ProcessDied, JobInterrupted)}
 
 UNKNOWN_FIRST = 5.0  # seconds until a job whose task nobody here knows is looked at again; doubles with every run
 UNKNOWN_MOST = 3600.0
@@ -28,6 +33,8 @@ class Runner:
     def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[ExecutorName, Executor]) -> None:
         self._tasks = tasks
         self._executors = executors
+        # At this level every run is worth a line when it starts and one when it ends.
+        self._logged = logging.getLogger("pgjobs.task").isEnabledFor(logging.DEBUG)
 
     async def run(self, job: Claimed, context: JobContext | None = None) -> Outcome:
         """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release."""
@@ -38,7 +45,13 @@ class Runner:
             context = context or make_context(job, task)
             arguments = decode(job.payload)
             task.check(arguments)
-            outcome = await self._executors[task.options_.executor].run(task, job, arguments, context)
+            executor = self._executors[task.options_.executor]
+            if self._logged:
+                with Around((log_runs,), context) as around:
+                    around.result = await executor.run(task, job, arguments, context)
+                outcome = cast(Outcome, around.result)
+            else:
+                outcome = await executor.run(task, job, arguments, context)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or not current.cancelling():
@@ -47,10 +60,13 @@ class Runner:
             else:
                 return Release()
         except BaseException as error:
-            outcome = from_exception(error)
+            outcome = task.options_.policy.outcome(error, job.attempts + 1)
+        else:
+            if type(outcome) is Failed and (kind := _OURS.get(outcome.error)) is not None:
+                outcome = task.options_.policy.judge(outcome, kind(outcome.message), job.attempts + 1)
         if type(outcome) is Failed:
             log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
-                        outcome.error, outcome.message[:500])  # fmt: skip
+                        outcome.error, outcome.message[:500], extra=job.fields)  # fmt: skip
         return outcome
 
 
@@ -74,6 +90,7 @@ def _unknown(job: Claimed) -> Outcome:
     # Not counted: during a deploy another worker, or this one's successor, knows the task. The run counts the tries.
     delay = timedelta(seconds=min(UNKNOWN_FIRST * 2 ** min(job.run - 1, 20), UNKNOWN_MOST))
     log.warning(
-        "job %d: this worker has no task %r; left for %s. Is it started with the right --app?", job.id, job.task, delay
-    )
+        "job %d: this worker has no task %r; left for %s. Is it started with the right --app?", job.id, job.task, delay,
+        extra=job.fields,
+    )  # fmt: skip
     return Snoozed(delay)

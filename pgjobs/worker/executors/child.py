@@ -52,17 +52,19 @@ def serve(pipe: Connection[Any, Any]) -> None:
 
 
 def _run(order: Order, loop: asyncio.Runner) -> Outcome:
+    task: Task[Any, Any] | None = None
     try:
         task = _find(order.module, order.qualname, order.task)
         arguments = task.bind(order.arguments, order.context)
-        result = task.function(**arguments)
-        if task.is_coroutine:
-            result = loop.run(result)
-        return Done(encode_result(result, task=order.task))
+        with task.around(order.context) as around:
+            result = task.function(**arguments)
+            around.result = loop.run(result) if task.is_coroutine else result
+        return Done(encode_result(around.result, task=order.task))
     except JobInterrupted as error:
         return Failed("JobInterrupted", str(error))
     except BaseException as error:
-        return from_exception(error)
+        # Here, where the exception is: it does not travel.
+        return task.options_.policy.outcome(error, order.context.attempt) if task is not None else from_exception(error)
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 from pgjobs.context import JobContext
 from pgjobs.errors import JobTimeout
 from pgjobs.job import Claimed
-from pgjobs.outcome import Done, Failed, Outcome, from_exception
+from pgjobs.outcome import Done, Failed, Outcome
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
 
@@ -20,15 +20,18 @@ class AsyncExecutor:
         """Run a coroutine function; at its timeout it is cancelled and fails."""
         arguments = task.bind(arguments, context)
         if context.timeout is None:
-            return Done(encode_result(await task.function(**arguments), task=task.name))
+            with task.around(context) as around:
+                around.result = await task.function(**arguments)
+            return Done(encode_result(around.result, task=task.name))
         try:
             async with asyncio.timeout(context.timeout.total_seconds()) as limit:
-                result = await task.function(**arguments)
-        except TimeoutError as error:
+                with task.around(context) as around:
+                    around.result = await task.function(**arguments)
+        except TimeoutError:
             if not limit.expired():
-                return from_exception(error)  # the handler's own
+                raise  # the handler's own
             return timed_out(context)
-        return Done(encode_result(result, task=task.name))
+        return Done(encode_result(around.result, task=task.name))
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.job import Claimed
-from pgjobs.outcome import Done, Outcome, Release, from_exception
+from pgjobs.outcome import Done, Outcome, Release
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
 from pgjobs.worker.executors.in_loop import timed_out
@@ -75,8 +75,10 @@ class ThreadExecutor:
 
 def _call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Outcome:
     try:
-        return Done(encode_result(task.function(**task.bind(arguments, context)), task=task.name))
+        with task.around(context) as around:
+            around.result = task.function(**task.bind(arguments, context))
+        return Done(encode_result(around.result, task=task.name))
     except JobInterrupted:
         return timed_out(context) if context.expired else Release()
     except BaseException as error:
-        return from_exception(error)
+        return task.options_.policy.outcome(error, context.attempt)
