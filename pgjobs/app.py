@@ -357,6 +357,11 @@ class App:
         """Close the connections of this event loop, and those for blocking callers."""
         await self._transactions.aclose()
 
+    def use_dsn(self, dsn: str) -> None:
+        """Use this database from now on, whatever the code that made the app says. Before anything is connected."""
+        self._dsn = dsn
+        self._transactions.use_dsn(dsn)
+
     @property
     def dsn(self) -> str:
         """The DSN in use. Raises ConfigurationError when nobody named one."""

@@ -33,6 +33,10 @@ class Transactions:
         # One variable per app: two apps in a process do not share a transaction.
         self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=_NOTHING_SAID)
 
+    def use_dsn(self, dsn: str) -> None:
+        """Make connections of our own to this database."""
+        self._dsn = dsn
+
     @contextmanager
     def using(self, tx: Any) -> Iterator[None]:
         """Take this connection inside; None: one of our own."""

@@ -173,6 +173,17 @@ def test_a_password_is_not_for_everybody_to_see(here: str, start: Start, write_a
     process.communicate()
 
 
+def test_the_database_given_by_option_wins_over_that_of_the_app_in_every_process(
+    dsn: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    id = app.enqueue_spec(pgjobs.Spec("add", '{"a": 1, "b": 2}'))
+    path = write_app(f"app = pgjobs.App({NO_SERVER!r})\n{TASKS}")
+    process = start("worker", "--app", path, "--dsn", dsn, "--processes", "1", "--drain")
+    _, log = process.communicate()
+    assert process.returncode == 0, log
+    assert app.job(id).result == 3
+
+
 @pytest.mark.parametrize(
     ("tasks", "option", "error"),
     [("", [], "at least one queue"), (TASKS, ["--lease", "100ms"], "A lease must be a second or longer")],
