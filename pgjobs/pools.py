@@ -24,17 +24,12 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from pgjobs.connections import connecting, reason
 from pgjobs.errors import ConnectionFailed
+from pgjobs.settings import CONNECT
 
 MAX_SIZE = 4  # connections per process and kind; few are needed, for each call is one short statement
 TIMEOUT = 10.0  # seconds to wait for one
 PORTION = 0.5  # seconds after which who waits looks whether there is a server
 MAX_IDLE = 300.0  # seconds after which those that were not needed are closed
-
-# A host that falls silent is noticed in seconds and not in hours; and JSON is UTF-8, whatever the environment says.
-CONNECT: dict[str, Any] = {
-    "client_encoding": "UTF8",
-    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
-}  # fmt: skip
 
 Pool = ConnectionPool[psycopg.Connection[Any]]
 AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]

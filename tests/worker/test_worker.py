@@ -16,9 +16,11 @@ from pgjobs.async_client import AsyncClient
 from pgjobs.payload import encode_result
 from pgjobs.testing import break_connections, losing_replies
 from tests.conftest import Clock, Connection
+from tests.sql.by_hand import until
 
 Drain = Callable[..., pgjobs.Worker]
 LATER = timedelta(hours=1)
+RENEWED = "supervisor is not null from pgjobs.workers"  # its keeper has begun, and renews again in ten seconds only
 
 
 def run(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -558,6 +560,7 @@ def test_a_connection_that_breaks_while_a_worker_registers_anew_is_waited_out(
 
         monkeypatch.setattr(AsyncClient, "register", breaking)
         async with app.worker(["default"], lease=30, poll=0.05):
+            until(db, RENEWED)
             broken.append("armed")
             clock.advance(timedelta(seconds=31))
             db.execute("select pgjobs.rescue_v1(100)")
@@ -627,9 +630,10 @@ def test_a_worker_whose_lease_lapsed_stops_its_jobs_and_begins_again(
         async with app.worker(concurrency=2, lease=30) as worker:
             assert await started.get() == 1
             first = worker.id
+            until(db, RENEWED)
             clock.advance(timedelta(seconds=31))
             db.execute("select pgjobs.rescue_v1(100)")  # or the worker's own keeper has just done it
-            worker._keeper.step()  # the next renewal is refused
+            worker._keeper.news()  # the next renewal is refused
             await cancelled.wait()
             assert await started.get() == 2
             assert worker.id != first
