@@ -6,20 +6,19 @@ import asyncio
 import inspect
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from pgjobs import settings
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
-from pgjobs.connections import in_one_async_transaction, in_one_transaction
+from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
-from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
+from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
 from pgjobs.transactions import Transactions
 from pgjobs.worker import MakeKeeping, Worker, WorkerOptions, run_until_stopped
 from pgjobs.worker.link import Orders
@@ -43,7 +42,6 @@ class App:
     """
 
     def __init__(self, dsn: str | None = None, *, require_tx: bool = False) -> None:
-        self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._around_run: list[AroundRun] = []
         self._around_enqueue: list[AroundEnqueue] = []
@@ -51,6 +49,12 @@ class App:
         self._transactions = Transactions(dsn, require_tx)
 
     # Tasks
+
+    @overload  # see TaskDecorator
+    def task(self, function: Callable[Concatenate[Anything, ...], R], /) -> Task[..., R]: ...
+
+    @overload
+    def task(self, function: Callable[Concatenate[JobContext, P], R], /) -> ContextTask[P, R]: ...
 
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
@@ -71,7 +75,8 @@ class App:
         give_up_after: timedelta | float | None = None,
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+        version: int = 1,
+    ) -> TaskDecorator: ...
 
     def task(
         self,
@@ -89,6 +94,7 @@ class App:
         give_up_after: timedelta | float | None = None,
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
+        version: int = 1,
     ) -> Any:
         """Make a function a task of this app.
 
@@ -99,7 +105,8 @@ class App:
         exception classes or a function of the exception: others are not tried again; fail_on, likewise: these are not;
         give_up_after, seconds or a timedelta from its first failed run on, after which no retry is begun; on_failure,
         the task, or its name, of a job to enqueue when a job of this one dies; keep, "history" or "nothing" of a
-        completed job.
+        completed job; version of the signature, raised when a change of it would break jobs that are queued already (see
+        `Task.upcast`).
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
 
@@ -128,6 +135,7 @@ class App:
                     on_failure=on_failure,
                 ),
                 keep=keep,
+                version=version,
             )
             task = Task(function, given_name, options, self, self._around_run)
             taken = self.tasks.get(task.name)
@@ -160,11 +168,7 @@ class App:
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            with (
-                self._transactions.runner(tx, enqueues=True) as runner,
-                in_one_transaction(runner) if len(chunks) > 1 else nullcontext(),
-            ):
-                client = Client(runner)
+            with self._transactions.client(tx, enqueues=True, together=len(chunks) > 1) as client:
                 enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
@@ -174,9 +178,7 @@ class App:
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            in_one = in_one_async_transaction if len(chunks) > 1 else nullcontext
-            async with self._transactions.async_runner(tx, enqueues=True) as runner, in_one(runner):
-                client = AsyncClient(runner)
+            async with self._transactions.async_client(tx, enqueues=True, together=len(chunks) > 1) as client:
                 enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
@@ -184,16 +186,16 @@ class App:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
         with (
             Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
-            self._transactions.runner(tx, enqueues=True) as runner,
+            self._transactions.client(tx, enqueues=True) as client,
         ):
-            enqueuing.ids = [Client(runner).enqueue(next(iter(enqueuing.specs)))]
+            enqueuing.ids = [client.enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
-            async with self._transactions.async_runner(tx, enqueues=True) as runner:
-                enqueuing.ids = [await AsyncClient(runner).enqueue(next(iter(enqueuing.specs)))]
+            async with self._transactions.async_client(tx, enqueues=True) as client:
+                enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     # Around and about
@@ -263,14 +265,14 @@ class App:
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
-        with self._transactions.runner(tx) as runner:
-            yield Client(runner)
+        with self._transactions.client(tx) as client:
+            yield client
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
-        async with self._transactions.async_runner(tx) as runner:
-            yield AsyncClient(runner)
+        async with self._transactions.async_client(tx) as client:
+            yield client
 
     # Working
 
@@ -331,6 +333,7 @@ class App:
         """
         if processes < 1:
             raise ConfigurationError(f"processes must be 0, for a worker in this process, or more, not {processes}.")
+        self._check_tasks()
         known = WorkerOptions.make(self.tasks, queues, **options)
         seconds = {
             name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in options.items()
@@ -347,7 +350,12 @@ class App:
 
         Arguments: as for `worker`; keeping, who keeps its lease, by default a keeper of its own.
         """
+        self._check_tasks()
         return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks, keeping)
+
+    def _check_tasks(self) -> None:
+        for task in self.tasks.values():
+            task.check_upcasters()
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""
@@ -357,15 +365,10 @@ class App:
         """Close the connections of this event loop, and those for blocking callers."""
         await self._transactions.aclose()
 
-    def use_dsn(self, dsn: str) -> None:
-        """Use this database from now on, whatever the code that made the app says. Before anything is connected."""
-        self._dsn = dsn
-        self._transactions.use_dsn(dsn)
-
     @property
     def dsn(self) -> str:
         """The DSN in use. Raises ConfigurationError when nobody named one."""
-        return settings.dsn(self._dsn)
+        return self._transactions.dsn
 
     def __getitem__(self, name: str) -> Task[Any, Any]:
         """Return a task by its name. Raises UnknownTask."""

@@ -39,9 +39,9 @@ def enqueue(spec: Spec) -> Call[JobId]:
     """Put one job into its queue; returns its id."""
     return Call(
         "select id, created from pgjobs.enqueue_v1(%s::text, %s::jsonb, %s::text, %s::integer, %s::interval,"
-        " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean)",
+        " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean, %s::integer)",
         (spec.task, spec.payload, spec.queue, int(spec.priority), spec.delay, spec.available_at,
-         spec.max_attempts, spec.timeout, spec.metadata, spec.notify),
+         spec.max_attempts, spec.timeout, spec.metadata, spec.notify, spec.version),
         lambda rows: JobId(*rows[0]),
     )  # fmt: skip
 
@@ -65,6 +65,8 @@ def _spec_json(spec: Spec) -> str:
         settings["max_attempts"] = spec.max_attempts
     if spec.timeout is not None:
         settings["timeout"] = spec.timeout.total_seconds()
+    if spec.version is not None:
+        settings["version"] = spec.version
     metadata = f',"metadata":{spec.metadata}' if spec.metadata is not None else ""
     return f'{json.dumps(settings)[:-1]},"payload":{spec.payload}{metadata}}}'
 
@@ -130,7 +132,7 @@ def settle_and_claim(worker: int, settlement: Settlement, limit: int, scan: Scan
     """Write outcomes and claim up to `limit` jobs, in one round trip."""
     return Call(
         "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
-        " enqueued_at, metadata from pgjobs.settle_and_claim_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb,"
+        " enqueued_at, metadata, version from pgjobs.settle_and_claim_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb,"
         " %s::boolean[], %s::jsonb, %s::integer, %s::text[], %s::smallint[], %s::timestamptz[], %s::bigint[],"
         " %s::interval, %s::boolean)",
         (worker, *settlement.params(), limit, texts(scan.queues), _numbers(scan.ranks), texts(scan.after_at),
@@ -143,7 +145,7 @@ def claim(worker: int, limit: int, scan: Scan) -> Call[Step]:
     """Claim up to `limit` jobs that are due."""
     return Call(
         "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
-        " enqueued_at, metadata from pgjobs.claim_v1(%s::integer, %s::integer, %s::text[], %s::smallint[],"
+        " enqueued_at, metadata, version from pgjobs.claim_v1(%s::integer, %s::integer, %s::text[], %s::smallint[],"
         " %s::timestamptz[], %s::bigint[], %s::interval, %s::boolean)",
         (worker, limit, texts(scan.queues), _numbers(scan.ranks), texts(scan.after_at), _numbers(scan.after_id),
          scan.overlap, scan.idle),
@@ -341,7 +343,7 @@ def _time_columns(*columns: str) -> str:
 _JOB_COLUMNS = (
     "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, "
     + _time_columns("enqueued_at", "available_at", "claimed_at", "finished_at")
-    + ", result::text, reason, metadata::text"
+    + ", result::text, reason, metadata::text, coalesce(version, 1)"
 )
 
 
@@ -396,12 +398,13 @@ def jobs(
 
 def _read_job(row: Row) -> Job:
     (id, queue, task, status, priority, payload, attempts, max_attempts, crashes, run, worker, enqueued_at,
-     available_at, claimed_at, finished_at, result, reason, metadata, errors) = row  # fmt: skip
+     available_at, claimed_at, finished_at, result, reason, metadata, version, errors) = row  # fmt: skip
     return Job(
         id, queue, task, Status(status), Priority(priority), _json(payload), attempts, max_attempts, crashes, run,
         worker, EPOCH + enqueued_at * MICROSECOND, _time(available_at), _time(claimed_at), _time(finished_at),
         None if result is None else _json(result), reason,
         None if metadata is None else _json(metadata),
+        version,
         tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def main() -> None:
     sys.path.extend(path for path in orders.path if path not in sys.path)
     try:
         app = load(orders.app, "the supervisor")
-        app.use_dsn(orders.dsn)
+        app._transactions = app._transactions.on(orders.dsn)
         worker = app.make_worker(keeping=link.keeper, **orders.options)
         link.stats = worker.stats
         run_until_stopped(worker)

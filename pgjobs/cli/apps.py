@@ -31,5 +31,5 @@ def find_app(target: Target) -> App | None:
         return None
     app = load(path, "--app" if target.app else "PGJOBS_APP" if os.environ.get("PGJOBS_APP") else "pyproject.toml")
     if target.dsn is not None:
-        app.use_dsn(target.dsn)  # --dsn wins over what the code says
+        app._transactions = app._transactions.on(target.dsn)  # --dsn wins over what the code says
     return app
