@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from pgjobs import settings
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
-from pgjobs.connections import in_one_async_transaction, in_one_transaction
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
@@ -41,7 +39,6 @@ class App:
     """
 
     def __init__(self, dsn: str | None = None, *, require_tx: bool = False) -> None:
-        self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._around_run: list[AroundRun] = []
         self._around_enqueue: list[AroundEnqueue] = []
@@ -168,11 +165,7 @@ class App:
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            with (
-                self._transactions.runner(tx, enqueues=True) as runner,
-                in_one_transaction(runner) if len(chunks) > 1 else nullcontext(),
-            ):
-                client = Client(runner)
+            with self._transactions.client(tx, enqueues=True, together=len(chunks) > 1) as client:
                 enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
@@ -182,9 +175,7 @@ class App:
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            in_one = in_one_async_transaction if len(chunks) > 1 else nullcontext
-            async with self._transactions.async_runner(tx, enqueues=True) as runner, in_one(runner):
-                client = AsyncClient(runner)
+            async with self._transactions.async_client(tx, enqueues=True, together=len(chunks) > 1) as client:
                 enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
@@ -192,16 +183,16 @@ class App:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
         with (
             Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
-            self._transactions.runner(tx, enqueues=True) as runner,
+            self._transactions.client(tx, enqueues=True) as client,
         ):
-            enqueuing.ids = [Client(runner).enqueue(next(iter(enqueuing.specs)))]
+            enqueuing.ids = [client.enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
-            async with self._transactions.async_runner(tx, enqueues=True) as runner:
-                enqueuing.ids = [await AsyncClient(runner).enqueue(next(iter(enqueuing.specs)))]
+            async with self._transactions.async_client(tx, enqueues=True) as client:
+                enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     # Around and about
@@ -271,14 +262,14 @@ class App:
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
-        with self._transactions.runner(tx) as runner:
-            yield Client(runner)
+        with self._transactions.client(tx) as client:
+            yield client
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
-        async with self._transactions.async_runner(tx) as runner:
-            yield AsyncClient(runner)
+        async with self._transactions.async_client(tx) as client:
+            yield client
 
     # Working
 
@@ -323,7 +314,7 @@ class App:
     @property
     def dsn(self) -> str:
         """The DSN in use. Raises ConfigurationError when nobody named one."""
-        return settings.dsn(self._dsn)
+        return self._transactions.dsn
 
     def __getitem__(self, name: str) -> Task[Any, Any]:
         """Return a task by its name. Raises UnknownTask."""

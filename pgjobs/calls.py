@@ -307,7 +307,10 @@ def job(id: int) -> Call[Job]:
 
     def read(rows: Rows) -> Job:
         if not rows:
-            raise JobNotFound(f"There is no job with the id {id}: it never was, or it was pruned.")
+            raise JobNotFound(
+                f"There is no job with the id {id}: it never was, or it was pruned, or its transaction was"
+                " rolled back or not committed yet."
+            )
         return _read_job(rows[0])
 
     return Call(

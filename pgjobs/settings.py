@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pgjobs.errors import ConfigurationError
+from pgjobs.errors import ConfigurationError, ConnectionFailed
 
 NO_DSN = (
     "No database was named. Give one as App(dsn) or --dsn, in the environment as PGJOBS_DSN or DATABASE_URL,"
@@ -18,10 +18,18 @@ NO_DSN = (
 
 
 def find_dsn(given: str | None = None) -> str | None:
-    """Return the DSN to use, or None if there is none anywhere."""
+    """Return the DSN to use, or None if there is none anywhere. Raises ConnectionFailed for another database's."""
     dsn = given or os.environ.get("PGJOBS_DSN") or os.environ.get("DATABASE_URL") or _text("dsn")
+    if not dsn:
+        return None
+    scheme = re.match(r"(\w+)(\+\w+)?://", dsn)
+    if scheme and scheme[1] not in ("postgresql", "postgres"):
+        raise ConnectionFailed(
+            f"The DSN cannot be read (it is for {scheme[1]}, and pgjobs needs PostgreSQL): it must look like"
+            " postgresql://user:password@host:5432/database, with special characters percent-encoded."
+        )
     # SQLAlchemy's spelling of a URL names a driver, which libpq does not know.
-    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn) if dsn else None
+    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn)
 
 
 def dsn(given: str | None = None) -> str:

@@ -391,4 +391,7 @@ def run_until_stopped(worker: Worker) -> None:
         # A handler may have left asyncio.to_thread() at something that never ends; asyncio.run would wait for it for ever.
         loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
 
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise ConfigurationError("run_worker blocks, and here an event loop runs: use `async with app.worker()`.")
     asyncio.run(main())

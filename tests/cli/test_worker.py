@@ -158,3 +158,22 @@ def test_a_worker_that_cannot_start_says_why_in_one_sentence(
     result = cli("worker", "--app", write_app(TASKS), "--dsn", empty if dsn_of == "empty" else NO_SERVER)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert ("run `pgjobs migrate`" if dsn_of == "empty" else "Connection refused") in result.stderr
+
+
+def test_what_a_job_enqueues_goes_into_the_database_that_dsn_names(cli: Cli, dsn: str, write_app: WriteApp) -> None:
+    path = write_app(
+        f"""
+app = pgjobs.App({NO_SERVER!r})
+
+@app.task
+def first() -> None:
+    second.enqueue()
+
+@app.task
+def second() -> None: ...
+"""
+    )
+    assert cli("enqueue", "first", "--app", path, "--dsn", dsn).exit_code == 0
+    assert cli("worker", "--app", path, "--dsn", dsn, "--drain").exit_code == 0
+    done = json.loads(cli("list", "--dsn", dsn, "--status", "completed", "--json").stdout)
+    assert [job["task"] for job in done] == ["second", "first"]

@@ -53,7 +53,7 @@ def test_every_call_runs_and_its_rows_can_be_read(db: psycopg.Connection[Any]) -
 
 
 def test_a_job_that_is_not_there_is_told_by_its_id() -> None:
-    with pytest.raises(JobNotFound, match="There is no job with the id 7: it never was, or it was pruned"):
+    with pytest.raises(JobNotFound, match="There is no job with the id 7: it never was"):
         calls.job(7).read([])
 
 

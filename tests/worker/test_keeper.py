@@ -11,6 +11,7 @@ import pytest
 
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner
+from pgjobs.testing import break_connections
 from pgjobs.worker.keeper import Keeper, Report
 from pgjobs.worker.loop import Every, drive
 from tests.conftest import Clock, Connection
@@ -87,10 +88,7 @@ def test_the_lease_counts_from_before_a_renewal_was_sent(keeper: Keeper, monkeyp
 
 def test_a_broken_connection_is_made_anew(keeper: Keeper, db: Connection) -> None:
     keeper.step()
-    db.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where application_name = 'pgjobs keeper' and datname = current_database()"
-    )
+    break_connections(db, "pgjobs keeper")
     with pytest.raises(psycopg.OperationalError) as error:
         keeper.step()
     keeper._failed(error.value)
