@@ -135,7 +135,8 @@ def test_a_job_is_seen_as_the_transaction_sees_it(face: Face, app: pgjobs.App, t
         face.job(app, id)
 
 
-def test_any_json_comes_back_as_it_was(face: Face, app: pgjobs.App, task: Task, hands: Hands) -> None:
+def test_any_json_comes_back_as_it_was(face: Face, app: pgjobs.App, hands: Hands) -> None:
+    task = app.task(name="anything", queue="ocr")(lambda letter_id: None)
     value = {"é\n\\u0000": [1e23, 10**40, -1.5e-7, None, True, {"": "🏔"}]}
     id = face.enqueue(task, letter_id=value)
     assert face.job(app, id).payload == {"letter_id": value}
