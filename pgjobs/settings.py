@@ -11,6 +11,13 @@ from typing import Any
 
 from pgjobs.errors import ConfigurationError, ConnectionFailed
 
+# For every connection of ours. A host that falls silent is noticed in seconds and not in hours; and JSON is UTF-8, whatever
+# the environment says.
+CONNECT: dict[str, Any] = {
+    "client_encoding": "UTF8",
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
+}  # fmt: skip
+
 NO_DSN = (
     "No database was named. Give one as App(dsn) or --dsn, in the environment as PGJOBS_DSN or DATABASE_URL,"
     ' or in pyproject.toml as dsn = "postgresql://..." under [tool.pgjobs].'

@@ -6,13 +6,24 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 from pgjobs import settings
 from pgjobs.ambient import Ambient
-from pgjobs.connections import AsyncPsycopgRunner, AsyncRunner, PsycopgRunner, Runner, async_runner_for, runner_for
+from pgjobs.async_client import AsyncClient
+from pgjobs.client import Client
+from pgjobs.connections import (
+    AsyncPsycopgRunner,
+    AsyncRunner,
+    PsycopgRunner,
+    Runner,
+    async_runner_for,
+    in_one_async_transaction,
+    in_one_transaction,
+    runner_for,
+)
 from pgjobs.errors import TransactionRequired
 from pgjobs.pools import Pools
 from pgjobs.waiting import Waiting
@@ -37,6 +48,15 @@ class Transactions:
         # One variable per app: two apps in a process do not share a transaction.
         self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=_NOTHING_SAID)
 
+    def on(self, dsn: str) -> Transactions:
+        """Return the same on another database."""
+        return Transactions(dsn, self._required)
+
+    @property
+    def dsn(self) -> str:
+        """The DSN in use. Raises ConfigurationError when nobody named one."""
+        return settings.dsn(self._dsn)
+
     @contextmanager
     def using(self, tx: Any) -> Iterator[None]:
         """Take this connection inside; None: one of our own."""
@@ -45,6 +65,24 @@ class Transactions:
             yield
         finally:
             self._using.reset(token)
+
+    @contextmanager
+    def client(self, tx: Any, *, enqueues: bool = False, together: bool = False) -> Iterator[Client]:
+        """Lend a client on such a connection; what it does `together` is one transaction.
+
+        Raises TransactionRequired if it `enqueues` and may not.
+        """
+        with self.runner(tx, enqueues) as runner, in_one_transaction(runner) if together else nullcontext():
+            yield Client(runner)
+
+    @asynccontextmanager
+    async def async_client(
+        self, tx: Any, *, enqueues: bool = False, together: bool = False
+    ) -> AsyncIterator[AsyncClient]:
+        """The same as `client`, in an event loop."""
+        in_one = in_one_async_transaction if together else nullcontext
+        async with self.async_runner(tx, enqueues) as runner, in_one(runner):
+            yield AsyncClient(runner)
 
     @contextmanager
     def runner(self, tx: Any, enqueues: bool = False) -> Iterator[Runner]:
@@ -80,7 +118,7 @@ class Transactions:
         """Our own connections. Raises ConfigurationError when nobody named a database."""
         with self._making:
             if self._made_pools is None:
-                self._made_pools = Pools(settings.dsn(self._dsn))
+                self._made_pools = Pools(self.dsn)
             return self._made_pools
 
     @property

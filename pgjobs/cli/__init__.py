@@ -14,8 +14,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from pgjobs.cli.edge import one_sentence_per_error
-from pgjobs.cli.ending import ending_in_time
 from pgjobs.cli.target import Target, target_options
+from pgjobs.ending import ending_in_time
 from pgjobs.version import __version__
 
 # By section, in the order of --help: the command, where it is (module and function), and what it does.

@@ -15,11 +15,11 @@ from typing import Any
 
 import click
 
-from pgjobs.cli import logs
+from pgjobs import logs
 from pgjobs.cli.apps import app_of
 from pgjobs.cli.edge import one_sentence_per_error
-from pgjobs.cli.ending import ending_in_time
 from pgjobs.cli.target import Target
+from pgjobs.ending import ending_in_time
 
 
 def main() -> None:

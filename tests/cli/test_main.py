@@ -228,7 +228,7 @@ def test_help_imports_no_command(start: Start) -> None:
         "except SystemExit: print(sorted(name for name in sys.modules if name.startswith('pgjobs.cli.')))"
     )
     out, _ = start(program=("-c", code)).communicate()
-    assert out.splitlines()[-1] == "['pgjobs.cli.edge', 'pgjobs.cli.ending', 'pgjobs.cli.target']"
+    assert out.splitlines()[-1] == "['pgjobs.cli.edge', 'pgjobs.cli.target']"
 
 
 def test_only_a_migration_imports_alembic_and_sqlalchemy(here: str, start: Start, write_app: WriteApp) -> None:

@@ -50,6 +50,7 @@ def test_the_wheel_carries_every_file_of_the_schema_and_the_examples(installed: 
         assert ours
         assert theirs == ours
     assert (installed / "pgjobs" / "py.typed").exists()
+    assert (installed / "_pgjobs_pytest.py").exists()
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -67,7 +68,9 @@ def test_nothing_in_the_wheel_is_a_link_or_stands_outside_the_package(wheel: Pat
     with ZipFile(wheel) as archive:
         for member in archive.infolist():
             assert not stat.S_ISLNK(member.external_attr >> 16)
-            assert member.filename.partition("/")[0] in ("pgjobs", f"pgjobs-{wheel.name.split('-')[1]}.dist-info")
+            place = member.filename.partition("/")[0]
+            # The pytest plugin stands beside the package, so that pytest can load it without the package.
+            assert place in ("pgjobs", "_pgjobs_pytest.py", f"pgjobs-{wheel.name.split('-')[1]}.dist-info")
             assert not member.filename.endswith((".pyc", "~"))
 
 
