@@ -151,7 +151,7 @@ ENQUEUE = (
     Slip("an argument too many", "write_invoice.enqueue(1, 2)",
          ("takes 1 by position, but 2",), raises="InvalidPayload"),
     Slip("the order itself is given", "write_invoice.enqueue(order_id=Order())",
-         ("The argument 'order_id'", "Order is not JSON serializable"), raises="InvalidPayload"),
+         ("the argument 'order_id' must be an int", "not <models.Order"), raises="InvalidPayload"),
     Slip("a moment without a time zone", "write_invoice.options(available_at=datetime(2030, 1, 1))",
          ("needs a time zone",),
          raises="InvalidJob"),

@@ -13,6 +13,7 @@ import pytest
 from pgjobs.calls import Report
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner
+from pgjobs.testing import break_connections
 from pgjobs.worker.keeper import Keeper
 from pgjobs.worker.libpq import Broken
 from pgjobs.worker.loop import Every, drive
@@ -48,13 +49,6 @@ def lapses_at(db: Connection) -> datetime:
     [(at,)] = db.execute("select lapses_at from pgjobs.workers").fetchall()
     assert isinstance(at, datetime)
     return at
-
-
-def end_session(db: Connection) -> None:
-    db.execute(
-        "select pg_terminate_backend(pid) from pg_stat_activity"
-        " where application_name = 'pgjobs keeper' and datname = current_database()"
-    )
 
 
 def test_a_renewal_prolongs_the_lease_and_says_how_the_worker_is(
@@ -125,14 +119,14 @@ def test_a_connection_that_breaks_is_made_anew_at_once_with_another_lock(
     keeper.news()
     until(db, "supervisor is not null from pgjobs.workers")
     before = one(db, "select supervisor from pgjobs.workers")
-    end_session(db)
+    break_connections(db, "pgjobs keeper")
     until(db, "supervisor > %s from pgjobs.workers", before)
     until(db, f"objid = (select supervisor from pgjobs.workers) from {LOCKS} where mode = 'ExclusiveLock'")
 
 
 def test_what_is_asked_on_a_broken_connection_fails_and_the_next_works(keeper: Keeper, db: Connection) -> None:
     renew(keeper)
-    end_session(db)
+    break_connections(db, "pgjobs keeper")
     with pytest.raises(Broken) as error:
         renew(keeper)
     keeper.upkeep._failed(error.value)
