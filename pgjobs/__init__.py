@@ -12,6 +12,7 @@ from pgjobs.errors import (
     JobNotFound,
     JobTimeout,
     LeaseLost,
+    MemoryExceeded,
     PgjobsError,
     ProcessDied,
     SchemaError,
@@ -19,8 +20,9 @@ from pgjobs.errors import (
     SchemaTooNew,
     SchemaTooOld,
     UnknownTask,
+    WorkerStuck,
 )
-from pgjobs.job import AttemptError, Job, JobId, Priority, Spec, Status
+from pgjobs.job import AttemptError, Job, JobId, Priority, Progress, Spec, Status
 from pgjobs.outcome import Cancel, Fail, Retry, Snooze
 from pgjobs.task import Task
 from pgjobs.version import __version__
@@ -46,9 +48,11 @@ __all__ = [
     "JobTimeout",
     "LeaseLost",
     "Linear",
+    "MemoryExceeded",
     "PgjobsError",
     "Priority",
     "ProcessDied",
+    "Progress",
     "Retry",
     "SchemaError",
     "SchemaMissing",
@@ -61,5 +65,6 @@ __all__ = [
     "UnknownTask",
     "Worker",
     "WorkerOptions",
+    "WorkerStuck",
     "__version__",
 ]

@@ -656,10 +656,9 @@ class Machine(RuleBasedStateMachine):
             self.jobs[id].end("cancelled", self.now, "not needed")
         for id in running:
             self.jobs[id].asked = "not needed"
-        told = sorted({self.jobs[id].worker for id in running})
+        told = sorted({worker for id in running if (worker := self.jobs[id].worker) is not None})
         assert sorted(message["cancel"] for message in self.ear.heard()) == told
         for worker in told:
-            assert worker is not None
             asked = [(job.id, job.run, job.asked) for job in self._running(worker) if job.asked]
             assert sorted(self.client.cancel_asked(worker, 100)) == sorted(asked)
         self._saw("cancelled while waiting", bool(waiting))
