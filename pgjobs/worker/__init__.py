@@ -74,6 +74,7 @@ class Worker:
         self._running: dict[Lease, asyncio.Task[None]] = {}
         self._held: dict[Lease, tuple[Claimed, float]] = {}  # claimed, waiting for a slot, and until when
         self._cancel_at = 0.0
+        self._worn_out = False
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -127,10 +128,10 @@ class Worker:
         finally:
             if self._connection is not None:
                 await self._connection.close()
-        if len(self._threads.stuck) >= STUCK_MOST:
+        if self._worn_out:
             raise WorkerStuck(
-                f"Worker {self.id} has ended because {len(self._threads.stuck)} of its threads would not stop: start it"
-                " anew, and let the handlers call job.check(), or give their tasks executor='process'."
+                f"Worker {self.id} has ended because {STUCK_MOST} of its threads would not stop: start it anew, and let the"
+                " handlers call job.check(), or give their tasks executor='process'."
             )
 
     async def _serve(self) -> None:
@@ -297,6 +298,7 @@ class Worker:
                 "worker %d: %d threads will not stop; it lets the other jobs finish and ends, to be replaced",
                 self.id, len(self._threads.stuck),
             )  # fmt: skip
+            self._worn_out = True
             self.stop()
         self._changed.set()
 
