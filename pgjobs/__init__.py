@@ -1,7 +1,7 @@
 """pgjobs: a job queue for Python applications that already have PostgreSQL."""
 
 from pgjobs.app import App
-from pgjobs.backoff import Exponential, Fixed, Linear
+from pgjobs.backoff import Exponential, Fixed, Linear, Steps
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import (
     ConfigurationError,
@@ -22,7 +22,9 @@ from pgjobs.errors import (
     UnknownTask,
     WorkerStuck,
 )
-from pgjobs.job import AttemptError, Job, JobId, Priority, Progress, Spec, Status
+from pgjobs.hooks import Event
+from pgjobs.job import AttemptError, FailedJob, Job, JobId, Priority, Progress, Spec, Status
+from pgjobs.middleware import log_runs, with_arguments, with_metadata
 from pgjobs.outcome import Cancel, Fail, Retry, Snooze
 from pgjobs.task import Task
 from pgjobs.version import __version__
@@ -34,8 +36,10 @@ __all__ = [
     "Cancel",
     "ConfigurationError",
     "ConnectionFailed",
+    "Event",
     "Exponential",
     "Fail",
+    "FailedJob",
     "Fixed",
     "InvalidJob",
     "InvalidPayload",
@@ -61,10 +65,14 @@ __all__ = [
     "Snooze",
     "Spec",
     "Status",
+    "Steps",
     "Task",
     "UnknownTask",
     "Worker",
     "WorkerOptions",
     "WorkerStuck",
     "__version__",
+    "log_runs",
+    "with_arguments",
+    "with_metadata",
 ]
