@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import signal
@@ -35,6 +36,17 @@ async def noop_forgotten(text: str) -> None:
     """Nothing, and nothing kept of it."""
     global executed
     executed += 1
+
+
+@app.task(queue="bench-2")
+async def noop_elsewhere(text: str) -> None:
+    """Nothing, in another queue."""
+
+
+@app.task(queue="bench")
+async def sleep() -> None:
+    """Until its worker is killed."""
+    await asyncio.sleep(3600)
 
 
 @app.task(queue="bench")
@@ -79,6 +91,18 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "bench.load", *arguments],
         stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | {"PYTHONWARNINGS": "error"},
+    )
+
+
+def supervisor(*arguments: str) -> subprocess.Popen[str]:
+    """Start `pgjobs worker` on these tasks, as people do."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pgjobs", "worker", "--app", "bench.load:app", "--log-level", "error", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
         cwd=Path(__file__).parent.parent,
         env=os.environ | {"PYTHONWARNINGS": "error"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import statistics
@@ -64,6 +65,99 @@ def kills(dsn: str, jobs: int = 100_000, kills: int = 6, lease: float = 2.0) -> 
     assert killed == kills, figures
     assert (figures["completed"], figures["live"], figures["dead"], figures["violations"]) == (jobs, 0, 0, 0), figures
     return figures
+
+
+def supervised(dsn: str, jobs: int = 100_000, processes: int = 4, kills: int = 8, lease: float = 3600.0) -> Figures:
+    """One supervisor, its workers on two queues, one of them killed now and then: every job completes, none is lost.
+
+    The lease is an hour: whatever is found is found because the supervisor saw it.
+    """
+    load.fresh(dsn)
+    half = jobs // 2
+    load.fill(half)
+    load.fill(jobs - half, load.noop_elsewhere)
+    queues = ("--queue", "bench", "--queue", "bench-2")
+    began = time.monotonic()
+    program = load.supervisor(
+        *queues, "--processes", str(processes), "--concurrency", "100", "--lease", str(lease), "--grace", "5"
+    )
+    try:
+        with psycopg.connect(dsn, autocommit=True) as db:
+            killed = 0
+            while (done := count(db, "pgjobs.job_history") + count(db, "pgjobs.dead_letters")) < jobs:
+                if killed < kills and done >= jobs * (killed + 1) / (kills + 2):
+                    pids = [pid for (pid,) in db.execute("select pid from pgjobs.workers where supervisor is not null")]
+                    if pids:
+                        os.kill(random.choice(pids), signal.SIGKILL)
+                        killed += 1
+                time.sleep(0.02)  # between two looks at the count
+                assert time.monotonic() - began < 600, "it does not come to an end"
+        took = time.monotonic() - began
+        program.send_signal(signal.SIGTERM)
+        said = program.communicate(timeout=60)[0].strip()
+    finally:
+        program.kill()
+    figures = {
+        "jobs": jobs,
+        "processes": processes,
+        "kills": killed,
+        "jobs/s": round(jobs / took),
+        "said": said,
+        **outcome(dsn),
+    }
+    assert killed == kills, figures
+    assert (figures["completed"], figures["live"], figures["dead"], figures["violations"]) == (jobs, 0, 0, 0), figures
+    return figures
+
+
+def deaths(dsn: str, runs: int = 10) -> Figures:
+    """How long until a job runs again whose worker was killed, with its supervisor there, and without.
+
+    From the kill to the claim, by the database's clock; another supervisor with one worker stands by.
+    """
+    figures: Figures = {}
+    for victim, name in (("worker", "s worker killed"), ("supervisor", "s supervisor killed")):
+        waits = []
+        for _ in range(runs):
+            load.fresh(dsn)
+            arguments = ("--queue", "bench", "--concurrency", "1", "--lease", "3600", "--grace", "0")
+            with psycopg.connect(dsn, autocommit=True) as db:
+                doomed = load.supervisor(*arguments, "--processes", "2")
+                wait_until(partial(are_kept, db, 2))
+                load.sleep.options(tx=db).enqueue()
+                wait_until(partial(is_running, db))
+                other = load.supervisor(*arguments)
+                wait_until(partial(are_kept, db, 3))
+                pid = doomed.pid if victim == "supervisor" else runs_on(db)
+                assert pid is not None
+                [(killed_at,)] = db.execute("select extract(epoch from clock_timestamp())::float").fetchall()
+                os.kill(pid, signal.SIGKILL)
+                wait_until(partial(has_rows, db, "pgjobs.jobs where run = 2", 1))
+                [(claimed_at,)] = db.execute("select extract(epoch from claimed_at)::float from pgjobs.jobs").fetchall()
+                waits.append(claimed_at - killed_at)
+                for program in (doomed, other):
+                    program.send_signal(signal.SIGTERM)
+                    program.communicate(timeout=60)
+        figures[name] = {"median": round(statistics.median(waits), 3), "max": round(max(waits), 3)}
+    return {"runs": runs, **figures}
+
+
+def are_kept(db: psycopg.Connection[Any], workers: int) -> bool:
+    """Whether so many workers are there, and renewed for."""
+    return count(db, "pgjobs.workers where supervisor is not null") == workers
+
+
+def is_running(db: psycopg.Connection[Any]) -> bool:
+    """Whether the one job runs."""
+    return runs_on(db) is not None
+
+
+def runs_on(db: psycopg.Connection[Any]) -> int | None:
+    """The process that runs the one job, or None."""
+    rows = db.execute(
+        "select w.pid from pgjobs.workers w join pgjobs.jobs j on j.worker = w.id where j.status = 'running'"
+    ).fetchall()
+    return rows[0][0] if rows else None
 
 
 def latency(dsn: str, jobs: int = 500, rate: float = 20.0) -> Figures:
@@ -274,6 +368,8 @@ def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:
 SCENARIOS: dict[str, Callable[..., Figures]] = {
     "drain": drain,
     "kills": kills,
+    "supervised": supervised,
+    "deaths": deaths,
     "latency": latency,
     "steady": steady,
     "held": held,

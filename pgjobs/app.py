@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from pgjobs import settings
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
-from pgjobs.connections import in_one_async_transaction, in_one_transaction
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
@@ -21,7 +20,9 @@ from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
 from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
 from pgjobs.transactions import Transactions
-from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
+from pgjobs.worker import MakeKeeping, Worker, WorkerOptions, run_until_stopped
+from pgjobs.worker.link import Orders
+from pgjobs.worker.supervisor import Supervisor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +42,6 @@ class App:
     """
 
     def __init__(self, dsn: str | None = None, *, require_tx: bool = False) -> None:
-        self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._around_run: list[AroundRun] = []
         self._around_enqueue: list[AroundEnqueue] = []
@@ -181,11 +181,7 @@ class App:
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            with (
-                self._transactions.runner(tx, enqueues=True) as runner,
-                in_one_transaction(runner) if len(chunks) > 1 else nullcontext(),
-            ):
-                client = Client(runner)
+            with self._transactions.client(tx, enqueues=True, together=len(chunks) > 1) as client:
                 enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
@@ -195,9 +191,7 @@ class App:
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            in_one = in_one_async_transaction if len(chunks) > 1 else nullcontext
-            async with self._transactions.async_runner(tx, enqueues=True) as runner, in_one(runner):
-                client = AsyncClient(runner)
+            async with self._transactions.async_client(tx, enqueues=True, together=len(chunks) > 1) as client:
                 enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
@@ -205,16 +199,16 @@ class App:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
         with (
             Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
-            self._transactions.runner(tx, enqueues=True) as runner,
+            self._transactions.client(tx, enqueues=True) as client,
         ):
-            enqueuing.ids = [Client(runner).enqueue(next(iter(enqueuing.specs)))]
+            enqueuing.ids = [client.enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
-            async with self._transactions.async_runner(tx, enqueues=True) as runner:
-                enqueuing.ids = [await AsyncClient(runner).enqueue(next(iter(enqueuing.specs)))]
+            async with self._transactions.async_client(tx, enqueues=True) as client:
+                enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     # Around and about
@@ -284,14 +278,14 @@ class App:
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
-        with self._transactions.runner(tx) as runner:
-            yield Client(runner)
+        with self._transactions.client(tx) as client:
+            yield client
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
-        async with self._transactions.async_runner(tx) as runner:
-            yield AsyncClient(runner)
+        async with self._transactions.async_client(tx) as client:
+            yield client
 
     # Working
 
@@ -310,20 +304,67 @@ class App:
             worker.stop()
             await running
 
-    def run_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
-        """Run a worker in this process until SIGTERM or SIGINT, or with drain=True until nothing runnable is left.
+    @overload
+    def run_worker(
+        self, queues: Sequence[str] | None = None, *, processes: Literal[0] = 0, **options: Any
+    ) -> Worker: ...
 
-        Arguments as for `worker`. Returns the worker, whose `stats` say what it did.
+    @overload
+    def run_worker(
+        self, queues: Sequence[str] | None = None, *, processes: int, **options: Any
+    ) -> Worker | Supervisor: ...
+
+    def run_worker(
+        self, queues: Sequence[str] | None = None, *, processes: int = 0, **options: Any
+    ) -> Worker | Supervisor:
+        """Run a worker until SIGTERM or SIGINT, or with drain=True until nothing runnable is left.
+
+        Arguments: processes, 0 to run one worker in this process, else how many worker processes to start and look after,
+        each with the concurrency given; they import the app by its name. The others as for `worker`.
+        Returns the worker, or the supervisor of the workers, whose `stats` say what was done.
         """
-        worker = self.make_worker(queues, **options)
-        run_until_stopped(worker)
-        return worker
+        if processes == 0:
+            worker = self.make_worker(queues, **options)
+            run_until_stopped(worker)
+            return worker
+        supervisor = Supervisor(self.make_orders(processes, queues, **options))
+        supervisor.run()
+        return supervisor
 
-    def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
-        """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
+    def make_orders(
+        self,
+        processes: int,
+        queues: Sequence[str] | None = None,
+        *,
+        path: str | None = None,
+        log: tuple[str, Literal["text", "json"]] | None = None,
+        **options: Any,
+    ) -> Orders:
+        """Return what a supervisor is to do. Raises ConfigurationError for what makes no sense.
+
+        Arguments: as for `run_worker`; path, where this app is found, as package.module:name; log, how workers log.
+        """
+        if processes < 1:
+            raise ConfigurationError(f"processes must be 0, for a worker in this process, or more, not {processes}.")
+        known = WorkerOptions.make(self.tasks, queues, **options)
+        seconds = {
+            name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in options.items()
+        }
+        return Orders(
+            self.dsn, path or path_of(self), processes, {**seconds, "queues": known.queues}, known.lease.total_seconds(),
+            known.grace.total_seconds(), known.drain, log, sys.path,
+        )  # fmt: skip
+
+    def make_worker(
+        self, queues: Sequence[str] | None = None, *, keeping: MakeKeeping | None = None, **options: Any
+    ) -> Worker:
+        """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense.
+
+        Arguments: as for `worker`; keeping, who keeps its lease, by default a keeper of its own.
+        """
         for task in self.tasks.values():
             task.check_upcasters()
-        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks)
+        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks, keeping)
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""
@@ -333,10 +374,14 @@ class App:
         """Close the connections of this event loop, and those for blocking callers."""
         await self._transactions.aclose()
 
+    def use_dsn(self, dsn: str) -> None:
+        """Use this database from now on, whatever the code that made the app says. Before anything is connected."""
+        self._transactions = self._transactions.on(dsn)
+
     @property
     def dsn(self) -> str:
         """The DSN in use. Raises ConfigurationError when nobody named one."""
-        return settings.dsn(self._dsn)
+        return self._transactions.dsn
 
     def __getitem__(self, name: str) -> Task[Any, Any]:
         """Return a task by its name. Raises UnknownTask."""
@@ -345,6 +390,20 @@ class App:
         except KeyError:
             known = ", ".join(sorted(self.tasks)) or "none"
             raise UnknownTask(f"The app has no task {name!r}; it has: {known}.") from None
+
+
+def path_of(app: object) -> str:
+    """Return where other processes find an app, as package.module:name. Raises ConfigurationError when they cannot."""
+    for name, module in list(sys.modules.items()):
+        if name in ("__main__", "__mp_main__"):  # a script, which is found only if it was run by a module's name
+            name = getattr(getattr(module, "__spec__", None), "name", "")
+        for attribute, value in list(vars(module).items()) if name and module is not None else ():
+            if value is app:
+                return f"{name}:{attribute}"
+    raise ConfigurationError(
+        "Worker processes import the app by its name, and this one is not a global of an importable module: put it into a"
+        " module of its own and run that by `pgjobs worker --app module:app`, or leave out processes=."
+    )
 
 
 def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:

@@ -80,7 +80,8 @@ class Arguments:
         if self.context in names:
             raise InvalidPayload(f"The argument {self.context!r} of {self._task} is filled in by the worker.")
         if not self._takes_any and (unknown := names.keys() - self._known):
-            raise InvalidPayload(f"{self._task} has no {_arguments(unknown)}.")
+            takes = ", ".join(sorted(self._known)) or "none"
+            raise InvalidPayload(f"{self._task} has no {_arguments(unknown)}; it takes {takes}.")
         if missing := self._required - names.keys():
             raise InvalidPayload(f"{self._task} needs the {_arguments(missing)}.")
 

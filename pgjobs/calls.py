@@ -216,6 +216,36 @@ def renew(worker: int, running: int, claims_since: str | None, stopping: bool) -
     )
 
 
+class Report(NamedTuple):
+    """What a worker says of itself when its lease is renewed."""
+
+    worker: int
+    running: int
+    claims_since: str | None  # it holds nothing that it claimed before; None: it does not know
+    stopping: bool
+
+    def news(self, before: Report) -> bool:
+        """Whether it says what is not to be kept until the next renewal: it is another worker, or has begun to stop."""
+        return (self.worker, self.stopping) != (before.worker, before.stopping)
+
+
+def renew_many(supervisor: int | None, reports: Sequence[Report]) -> Call[list[int]]:
+    """Renew the leases of several workers at once; returns those whose lease is gone."""
+    return Call(
+        "select worker from pgjobs.renew_many_v1(%s::integer, %s::integer[], %s::integer[], %s::timestamptz[],"
+        " %s::boolean[]) worker",
+        (supervisor, _numbers(each.worker for each in reports), _numbers(each.running for each in reports),
+         "{" + ",".join("null" if each.claims_since is None else f'"{each.claims_since}"' for each in reports) + "}",
+         "{" + ",".join("t" if each.stopping else "f" for each in reports) + "}"),
+        lambda rows: [row[0] for row in rows],
+    )  # fmt: skip
+
+
+def hold() -> Call[int]:
+    """Show by a lock, for as long as this session lasts, that whoever renews on it is there; returns the id to renew under."""
+    return Call("select pgjobs.hold_v1()", (), _read_int)
+
+
 def leases(worker: int, limit: int) -> Call[list[Lease]]:
     """List what a worker holds, oldest claims first."""
     return Call(
@@ -230,12 +260,27 @@ def resign(worker: int) -> Call[int]:
     return Call("select pgjobs.resign_v1(%s::integer)", (worker,), _read_int)
 
 
-def rescue(limit: int) -> Call[tuple[int, int]]:
-    """Take back jobs of lapsed workers; returns how many go on and how many went to the dead letters."""
+class Rescued(tuple[int, int]):
+    """How many jobs of lost workers go on and how many went to the dead letters, and how many workers are suspected."""
+
+    suspected: int
+
+    def __new__(cls, rescued: int, dead: int, suspected: int = 0) -> Rescued:
+        self = super().__new__(cls, (rescued, dead))
+        self.suspected = suspected
+        return self
+
+
+def rescue(limit: int, dead: Sequence[int] = ()) -> Call[Rescued]:
+    """Take back jobs of lost workers; returns how many go on and how many went to the dead letters.
+
+    Arguments: limit, of jobs; dead, workers whose process has been seen to end, however long their lease.
+    """
     return Call(
-        "select coalesce(sum(rescued), 0)::integer, coalesce(sum(dead), 0)::integer from pgjobs.rescue_v1(%s::integer)",
-        (limit,),
-        lambda rows: (rows[0][0], rows[0][1]),
+        "select coalesce(sum(rescued), 0)::integer, coalesce(sum(dead), 0)::integer,"
+        " (count(*) filter (where suspected))::integer from pgjobs.rescue_v1(%s::integer, %s::integer[])",
+        (limit, _numbers(dead)),
+        lambda rows: Rescued(*rows[0]),
     )
 
 
@@ -340,7 +385,10 @@ def job(id: int) -> Call[Job]:
 
     def read(rows: Rows) -> Job:
         if not rows:
-            raise JobNotFound(f"There is no job with the id {id}: it never was, or it was pruned.")
+            raise JobNotFound(
+                f"There is no job with the id {id}: it never was, or it was pruned, or its transaction was"
+                " rolled back or not committed yet."
+            )
         return _read_job(rows[0])
 
     return Call(

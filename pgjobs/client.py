@@ -71,9 +71,17 @@ class Client:
         """Renew a worker's lease. Raises LeaseLost when it is gone."""
         return run(self._runner, calls.renew(worker, running, claims_since, stopping))
 
-    def rescue(self, limit: int) -> tuple[int, int]:
-        """Take back jobs of lapsed workers; return how many go on and how many went to the dead letters."""
-        return run(self._runner, calls.rescue(limit))
+    def renew_many(self, supervisor: int | None, reports: Sequence[calls.Report]) -> list[int]:
+        """Renew the leases of several workers at once and return those whose lease is gone."""
+        return run(self._runner, calls.renew_many(supervisor, reports))
+
+    def hold(self) -> int:
+        """Show by a lock, for as long as this session lasts, that whoever renews on it is there; return the id to renew under."""
+        return run(self._runner, calls.hold())
+
+    def rescue(self, limit: int, dead: Sequence[int] = ()) -> calls.Rescued:
+        """Take back jobs of lost workers; return how many go on and how many went to the dead letters."""
+        return run(self._runner, calls.rescue(limit, dead))
 
     def prune(self) -> bool:
         """Empty the next slot of the history ring and return whether there was something in it."""

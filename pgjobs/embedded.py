@@ -41,7 +41,7 @@ class EmbeddedPostgres:
 
     Without `data` the folder is a temporary one and goes with the server. A given folder stays and can be started
     again; the first time it must be empty. `settings` are the server's (`{"fsync": "off"}`); where it listens is not
-    theirs to say, and the port is a new one at every start. The server stops when this process ends, however that
+    theirs to say; the port is `port` if that is free, else a new one at every start. The server stops when this process ends, however that
     happens (after SIGKILL: on Linux only, and a temporary folder is left behind), unless it was detached.
     """
 
@@ -50,10 +50,12 @@ class EmbeddedPostgres:
         data: Path | None = None,
         *,
         settings: Mapping[str, str] | None = None,
+        port: int | None = None,
         start_timeout: timedelta = timedelta(seconds=60),
     ) -> None:
         self._given = data.resolve() if data else None
         self._settings = dict(settings or {})
+        self._wanted_port = port
         self._start_timeout = start_timeout
         self._held = contextlib.ExitStack()  # the folder's lock, while the server is ours
         self._folder: Path | None = None
@@ -91,7 +93,7 @@ class EmbeddedPostgres:
                 _make_database(folder, account, lasting, deadline)
             password = (folder / "password").read_text()
             _refuse_if_served(folder / "data", deadline)
-            port = self._launch(account, deadline)
+            port = self._launch(account, deadline, _if_free(self._wanted_port))
         except BaseException as error:
             self._tidy(immediate=True)
             if isinstance(error, OSError):
@@ -413,6 +415,15 @@ def _lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
 def _give(paths: Iterable[Path], uid: int, gid: int) -> None:
     for path in paths:
         os.chown(path, uid, gid, follow_symlinks=False)
+
+
+def _if_free(port: int | None) -> int | None:
+    with socket.socket() as probe, contextlib.suppress(OSError, OverflowError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server asks for it
+        if port is not None:
+            probe.bind(("127.0.0.1", port))
+            return port
+    return None
 
 
 def _free_port() -> int:

@@ -92,6 +92,10 @@ class JobTimeout(PgjobsError):
     """A handler ran longer than its timeout."""
 
 
+class WorkerFailed(PgjobsError):
+    """The worker processes of a supervisor could not begin."""
+
+
 class ProcessDied(PgjobsError):
     """The child process that ran a handler ended before the handler did."""
 

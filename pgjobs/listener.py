@@ -18,7 +18,7 @@ import psycopg
 from pgjobs import calls
 from pgjobs.connections import AsyncPsycopgRunner, arun, reason
 from pgjobs.errors import PgjobsError
-from pgjobs.pools import CONNECT
+from pgjobs.settings import CONNECT
 
 log = logging.getLogger("pgjobs.listener")
 

@@ -11,6 +11,7 @@ import asyncio
 import os
 import select
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -23,16 +24,12 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
 from pgjobs.connections import connecting, reason
 from pgjobs.errors import ConnectionFailed
+from pgjobs.settings import CONNECT
 
 MAX_SIZE = 4  # connections per process and kind; few are needed, for each call is one short statement
 TIMEOUT = 10.0  # seconds to wait for one
+PORTION = 0.5  # seconds after which who waits looks whether there is a server
 MAX_IDLE = 300.0  # seconds after which those that were not needed are closed
-
-# A host that falls silent is noticed in seconds and not in hours; and JSON is UTF-8, whatever the environment says.
-CONNECT: dict[str, Any] = {
-    "client_encoding": "UTF8",
-    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
-}  # fmt: skip
 
 Pool = ConnectionPool[psycopg.Connection[Any]]
 AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
@@ -101,32 +98,38 @@ class Pools:
         self.close()
 
     def _take(self, pool: Pool) -> psycopg.Connection[Any]:
-        for _ in range(MAX_SIZE):
+        patience = _Patience()
+        while True:
             try:
-                connection = pool.getconn()
+                connection = pool.getconn(patience.portion())
             except PoolTimeout as error:
-                with connecting():  # the pool only knows that it waited; a try of our own knows why
-                    psycopg.connect(_conninfo(self.dsn)).close()
-                raise ConnectionFailed(_ALL_IN_USE) from error
-            if not _has_ended(connection):
+                if patience.is_over() or _is_empty(pool):
+                    with connecting():  # the pool only knows that it waited; a try of our own knows why
+                        psycopg.connect(_conninfo(self.dsn)).close()
+                if patience.is_over():
+                    raise ConnectionFailed(_ALL_IN_USE) from error
+                continue
+            if not _has_ended(connection) or patience.is_over():
                 return connection
             connection.close()
             pool.putconn(connection)  # which replaces it
-        return pool.getconn()
 
     async def _take_async(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
-        for _ in range(MAX_SIZE):
+        patience = _Patience()
+        while True:
             try:
-                connection = await pool.getconn()
+                connection = await pool.getconn(patience.portion())
             except PoolTimeout as error:
-                with connecting():
-                    await (await psycopg.AsyncConnection.connect(_conninfo(self.dsn))).close()
-                raise ConnectionFailed(_ALL_IN_USE) from error
-            if not _has_ended(connection):
+                if patience.is_over() or _is_empty(pool):
+                    with connecting():
+                        await (await psycopg.AsyncConnection.connect(_conninfo(self.dsn))).close()
+                if patience.is_over():
+                    raise ConnectionFailed(_ALL_IN_USE) from error
+                continue
+            if not _has_ended(connection) or patience.is_over():
                 return connection
             await connection.close()
             await pool.putconn(connection)
-        return await pool.getconn()
 
     def _open(self) -> Pool:
         conninfo = _conninfo(self.dsn)
@@ -134,7 +137,7 @@ class Pools:
             psycopg.connect(conninfo).close()
         return ConnectionPool(
             conninfo, kwargs={"autocommit": True}, configure=_configure, min_size=0, max_size=MAX_SIZE,
-            timeout=TIMEOUT, max_idle=MAX_IDLE, open=True, name="pgjobs",
+            timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=True, name="pgjobs",
         )  # fmt: skip
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> AsyncPool:
@@ -143,7 +146,7 @@ class Pools:
             await (await psycopg.AsyncConnection.connect(conninfo)).close()
         pool: AsyncPool = AsyncConnectionPool(
             conninfo, kwargs={"autocommit": True}, configure=_configure_async, min_size=0, max_size=MAX_SIZE,
-            timeout=TIMEOUT, max_idle=MAX_IDLE, open=False, name="pgjobs",
+            timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=False, name="pgjobs",
         )  # fmt: skip
         self._async[loop] = pool
         await pool.open()
@@ -154,6 +157,28 @@ class Pools:
         if self._pid != os.getpid():
             self._of_parent = (self._pool, self._async)
             self._begin()
+
+
+class _Patience:
+    """How long to wait for a connection, a portion at a time.
+
+    After each portion we look whether the server is there at all, and the pool, which gives up a try that failed
+    (reconnect_timeout=0), begins another: by itself it would try ever more rarely, for minutes after the server is back.
+    """
+
+    def __init__(self) -> None:
+        self._until = time.monotonic() + TIMEOUT
+
+    def portion(self) -> float:
+        return max(min(self._until - time.monotonic(), PORTION), 0)
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+
+def _is_empty(pool: Pool | AsyncPool) -> bool:
+    """Whether the pool has no connection and tries to make none: it tried, and could not."""
+    return pool.get_stats()["pool_size"] == 0
 
 
 _ALL_IN_USE = f"No connection came free within {TIMEOUT:.0f} s: all {MAX_SIZE} are in use."

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pgjobs.errors import ConfigurationError
+from pgjobs.errors import ConfigurationError, ConnectionFailed
+
+# For every connection of ours. A host that falls silent is noticed in seconds and not in hours; and JSON is UTF-8, whatever
+# the environment says.
+CONNECT: dict[str, Any] = {
+    "client_encoding": "UTF8",
+    "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000,
+}  # fmt: skip
 
 NO_DSN = (
     "No database was named. Give one as App(dsn) or --dsn, in the environment as PGJOBS_DSN or DATABASE_URL,"
@@ -18,10 +25,18 @@ NO_DSN = (
 
 
 def find_dsn(given: str | None = None) -> str | None:
-    """Return the DSN to use, or None if there is none anywhere."""
+    """Return the DSN to use, or None if there is none anywhere. Raises ConnectionFailed for another database's."""
     dsn = given or os.environ.get("PGJOBS_DSN") or os.environ.get("DATABASE_URL") or _text("dsn")
+    if not dsn:
+        return None
+    scheme = re.match(r"(\w+)(\+\w+)?://", dsn)
+    if scheme and scheme[1] not in ("postgresql", "postgres"):
+        raise ConnectionFailed(
+            f"The DSN cannot be read (it is for {scheme[1]}, and pgjobs needs PostgreSQL): it must look like"
+            " postgresql://user:password@host:5432/database, with special characters percent-encoded."
+        )
     # SQLAlchemy's spelling of a URL names a driver, which libpq does not know.
-    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn) if dsn else None
+    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", dsn)
 
 
 def dsn(given: str | None = None) -> str:

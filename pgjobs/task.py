@@ -295,7 +295,9 @@ def _check_function(task: Task[Any, Any]) -> None:
     """Raise ConfigurationError for a function that its executor cannot run."""
     name, executor = task.name, task.options_.executor
     if executor == "async" and not task.is_coroutine:
-        raise ConfigurationError(f"The task {name} is not a coroutine function: the async executor cannot run it.")
+        raise ConfigurationError(
+            f"The task {name} is not a coroutine function: the async executor cannot run it. Write async def, or leave the executor out."
+        )
     if executor == "thread" and task.is_coroutine:
         raise ConfigurationError(f"The task {name} is a coroutine function: run it by the async or process executor.")
     if executor == "process" and "<locals>" in task.__qualname__:

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
 from pgjobs import settings
 from pgjobs.ambient import Ambient
-from pgjobs.connections import AsyncPsycopgRunner, AsyncRunner, PsycopgRunner, Runner, async_runner_for, runner_for
+from pgjobs.async_client import AsyncClient
+from pgjobs.client import Client
+from pgjobs.connections import (
+    AsyncPsycopgRunner,
+    AsyncRunner,
+    PsycopgRunner,
+    Runner,
+    async_runner_for,
+    in_one_async_transaction,
+    in_one_transaction,
+    runner_for,
+)
 from pgjobs.errors import TransactionRequired
 from pgjobs.pools import Pools
 from pgjobs.waiting import Waiting
+
+log = logging.getLogger("pgjobs")
 
 
 class Transactions:
@@ -30,8 +44,18 @@ class Transactions:
         self._made_waiting: Waiting | None = None
         self._making = threading.Lock()
         self._ambient = Ambient()
+        self._told_that_it_blocks = False
         # One variable per app: two apps in a process do not share a transaction.
         self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=_NOTHING_SAID)
+
+    def on(self, dsn: str) -> Transactions:
+        """Return the same on another database."""
+        return Transactions(dsn, self._required)
+
+    @property
+    def dsn(self) -> str:
+        """The DSN in use. Raises ConfigurationError when nobody named one."""
+        return settings.dsn(self._dsn)
 
     @contextmanager
     def using(self, tx: Any) -> Iterator[None]:
@@ -43,6 +67,24 @@ class Transactions:
             self._using.reset(token)
 
     @contextmanager
+    def client(self, tx: Any, *, enqueues: bool = False, together: bool = False) -> Iterator[Client]:
+        """Lend a client on such a connection; what it does `together` is one transaction.
+
+        Raises TransactionRequired if it `enqueues` and may not.
+        """
+        with self.runner(tx, enqueues) as runner, in_one_transaction(runner) if together else nullcontext():
+            yield Client(runner)
+
+    @asynccontextmanager
+    async def async_client(
+        self, tx: Any, *, enqueues: bool = False, together: bool = False
+    ) -> AsyncIterator[AsyncClient]:
+        """The same as `client`, in an event loop."""
+        in_one = in_one_async_transaction if together else nullcontext
+        async with self.async_runner(tx, enqueues) as runner, in_one(runner):
+            yield AsyncClient(runner)
+
+    @contextmanager
     def runner(self, tx: Any, enqueues: bool = False) -> Iterator[Runner]:
         """Lend a runner. Raises TransactionRequired if it `enqueues` and may not."""
         tx = tx if tx is not None else self._using.get()
@@ -50,6 +92,7 @@ class Transactions:
             yield ambient
         elif tx is None or tx is _NOTHING_SAID:
             self._check(enqueues, None)
+            self._tell_that_it_blocks()
             with self.pools.connection() as connection:
                 yield PsycopgRunner(connection)
         else:
@@ -75,7 +118,7 @@ class Transactions:
         """Our own connections. Raises ConfigurationError when nobody named a database."""
         with self._making:
             if self._made_pools is None:
-                self._made_pools = Pools(settings.dsn(self._dsn))
+                self._made_pools = Pools(self.dsn)
             return self._made_pools
 
     @property
@@ -100,6 +143,15 @@ class Transactions:
             await asyncio.to_thread(self._made_waiting.close)
         if self._made_pools is not None:
             await self._made_pools.aclose()
+
+    def _tell_that_it_blocks(self) -> None:
+        """Say, once, when a call that blocks is made in an event loop."""
+        if self._told_that_it_blocks or asyncio._get_running_loop() is None:
+            return
+        self._told_that_it_blocks = True
+        log.warning(
+            "a blocking call in an event loop stops everything else there: use the one with an a, like `await task.aenqueue(...)`"
+        )
 
     def _check(self, enqueues: bool, runner: Runner | AsyncRunner | None) -> None:
         if enqueues and self._required and (runner is None or not runner.in_transaction()):

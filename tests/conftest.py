@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -19,6 +18,7 @@ from pytest_postgresql import factories
 import pgjobs
 from pgjobs import schema
 from pgjobs.embedded import EmbeddedPostgres
+from pgjobs.testing import Clock as Clock
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -88,23 +88,6 @@ def connect(dsn: str) -> Iterator[Callable[..., Connection]]:
 def db(connect: Callable[..., Connection]) -> Connection:
     """A connection in autocommit mode."""
     return connect()
-
-
-class Clock:
-    """Moves the one clock that pgjobs decides by, for all sessions of the database."""
-
-    def __init__(self, db: Connection) -> None:
-        self._db = db
-        db.execute("create table pgjobs.test_clock (shift interval not null)")
-        db.execute("insert into pgjobs.test_clock values ('0')")
-        db.execute(
-            "create or replace function pgjobs.now() returns timestamptz language sql volatile"
-            " as 'select clock_timestamp() + (select shift from pgjobs.test_clock)'"
-        )
-
-    def advance(self, by: timedelta) -> None:
-        """Move time forward, or back."""
-        self._db.execute("update pgjobs.test_clock set shift = shift + %s", (by,))
 
 
 @pytest.fixture

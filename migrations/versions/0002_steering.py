@@ -47,9 +47,10 @@ create table pgjobs.tasks (
 create sequence pgjobs.supervisor_ids as integer cycle;
 
 alter table pgjobs.workers
-    add column supervisor    integer,
-    add column suspected_at  timestamptz,
-    add column on_failure    jsonb;
+    add column supervisor         integer,
+    add column server_started_at  timestamptz,
+    add column suspected_at       timestamptz,
+    add column on_failure         jsonb;
 """
 
 COMMENTS = """
@@ -74,7 +75,10 @@ comment on table pgjobs.tasks is 'Settings of tasks; a task without a row here h
 comment on column pgjobs.tasks.paused_at is 'Since when no job of it is started; null means it runs.';
 comment on sequence pgjobs.supervisor_ids is
     'Ids of supervisors. While it lives, each holds a session advisory lock on (this sequence, its id).';
-comment on column pgjobs.workers.supervisor is 'The supervisor that renews for it; null if it renews by itself.';
+comment on column pgjobs.workers.supervisor is
+    'Who renewed for it last, a supervisor or its own keeper, and has held a lock on (supervisor_ids, this) since; null without a lock.';
+comment on column pgjobs.workers.server_started_at is
+    'When the server had started on which that lock is held. On another one, after a restart or failover, a free lock says nothing.';
 comment on column pgjobs.workers.suspected_at is 'When somebody saw that its supervisor had let go of its lock; null again when it renews.';
 comment on column pgjobs.workers.on_failure is
     'By task, the job to enqueue when a job of it dies (task, queue, priority), for whoever buries the jobs of this worker.';

@@ -11,10 +11,11 @@ import sys
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from pgjobs.cli.edge import one_sentence_per_error
-from pgjobs.cli.ending import ending_in_time
 from pgjobs.cli.target import Target, target_options
+from pgjobs.ending import ending_in_time
 from pgjobs.version import __version__
 
 # By section, in the order of --help: the command, where it is (module and function), and what it does.
@@ -34,7 +35,11 @@ COMMANDS = {
         "show": ("look.show", "Show everything about one job."),
         "workers": ("look.workers", "List the workers."),
     },
-    "Try": {
+    "Begin": {
+        "init": ("init.init", "Make an app and a first task in your project."),
+        "make": ("make.make", "Write a task, and a test for it."),
+        "dev": ("dev.dev", "Run a database and a worker that follows your code."),
+        "completion": ("completion.completion", "Print what makes a shell complete pgjobs."),
         "demo": ("demo.demo", "Read real letters with OCR on a private PostgreSQL."),
     },
 }
@@ -66,6 +71,12 @@ class Main(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of --help."""
         return list(_PLACES)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return names and options that begin so, without importing any command."""
+        items = [(name, what) for section in COMMANDS.values() for name, (_, what) in section.items()]
+        named = [CompletionItem(name, help=what) for name, what in items if name.startswith(incomplete)]
+        return named + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the sections of commands without importing any."""

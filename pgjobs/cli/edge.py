@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -34,7 +35,10 @@ def sentence(error: Exception) -> str:
     if type(original).__module__.partition(".")[0] == "psycopg":
         return _of_psycopg(original)
     if isinstance(error, ConnectionFailed) and error.__cause__ is not None:
-        return f"{str(error).splitlines()[0].rstrip('.')}. {CHECK_DSN}"
+        what = str(error).splitlines()[0].rstrip(".")
+        missing = re.search(r'database "([^"]+)" does not exist', what)
+        advice = f"Correct the DSN, or create it with `createdb {missing[1]}`." if missing else CHECK_DSN
+        return f"{what}. {advice}"
     if isinstance(error, PgjobsError):
         return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}. {ASK_FOR_TRACEBACK}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
@@ -64,7 +65,11 @@ def retry_failed(
         try:
             for portion in _found(client, filter, limit) if dry_run else _retried(client, filter, limit):
                 done += portion
+                _so_far(f"{len(done):,} so far")
+        except JobNotFound as unknown:
+            raise JobNotFound(f"{unknown} `pgjobs list --status dead` shows which there are.") from unknown
         finally:
+            _so_far("")
             # What was retried is committed, whatever came after it.
             if as_json:
                 echo_json([{"id": id} for id in done])
@@ -103,6 +108,12 @@ def _found(client: Client, filter: Filter, limit: int | None) -> Iterator[list[i
         yield portion
         left -= len(portion)
         after = portion[-1]
+
+
+def _so_far(text: str) -> None:
+    """Show on a terminal how far it is, in a line that is gone at the end."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", err=True, nl=False)
 
 
 def _tell(ids: Sequence[int], what: str) -> None:

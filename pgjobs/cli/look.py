@@ -24,7 +24,7 @@ COLOURS = {
     Status.CANCELLED: "yellow",
     Status.DEAD: "red",
 }
-WORKER_COLOURS = {"alive": "green", "stopping": "yellow", "lost": "red"}
+WORKER_COLOURS = {"alive": "green", "stopping": "yellow", "suspected": "yellow", "lost": "red"}
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, with the names as in SQL.")
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from itertools import pairwise
+from datetime import datetime
 from typing import NamedTuple
 
 import click
+
+from pgjobs.texts import UNITS, printable, span
+
+__all__ = ["Cell", "cut", "display_width", "one_line", "printable", "relative", "span", "table"]
 
 GAP = "  "
 
@@ -55,11 +58,6 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def printable(text: str) -> str:
-    """Return the text with control characters, but for line feeds and tabs, written as escapes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
-
-
 def display_width(text: str) -> int:
     """Return how many columns of a terminal the text takes."""
     if text.isascii():
@@ -76,30 +74,11 @@ def cut(text: str, width: int) -> str:
     return text + "…"
 
 
-_UNITS = (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
-
-
-def span(duration: timedelta) -> str:
-    """Return a duration as people say it: 450ms, 4.2s, 42s, 3m 12s, 1h 5m, 2d 3h."""
-    seconds = duration.total_seconds()
-    if seconds < 0:
-        return "-" + span(-duration)
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}ms"
-    if seconds < 10:
-        return f"{int(seconds * 10) / 10:g}s"
-    for (unit, size), (smaller, part) in pairwise(_UNITS):
-        if seconds >= size:
-            rest = int(seconds % size // part)
-            return f"{int(seconds // size)}{unit}" + (f" {rest}{smaller}" if rest else "")
-    return f"{int(seconds)}s"
-
-
 def relative(moment: datetime, now: datetime) -> str:
     """Return when it is, or was, in one unit: 3m ago, in 5s, now."""
     seconds = (moment - now).total_seconds()
     if abs(seconds) < 1:
         return "now"
-    unit, size = next((unit, size) for unit, size in _UNITS if abs(seconds) >= size)
+    unit, size = next((unit, size) for unit, size in UNITS if abs(seconds) >= size)
     number = f"{int(abs(seconds) / size + 0.1)}{unit}"  # a delay of 5m is "in 5m" a few seconds later, too
     return f"in {number}" if seconds > 0 else f"{number} ago"

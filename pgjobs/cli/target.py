@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 @dataclass
@@ -20,11 +21,27 @@ class Target:
 pass_target = click.make_pass_decorator(Target, ensure=True)
 
 
+class KnownName(click.types.StringParamType):
+    """A text that names a queue or a task; the shell completes those that there are."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin so."""
+        from pgjobs.cli import completion  # only when a shell asks
+
+        return completion.names(completion.queues if self.kind == "queue" else completion.tasks, ctx, incomplete)
+
+
 class Command(click.Command):
     """A command that also takes the options of the main group: people write them before its name and after it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for param in self.params:
+            if param.type is click.STRING and param.name in ("queue", "queues", "task"):
+                param.type = KnownName(param.name.rstrip("s"))
         self.params.extend(target_options())
 
 

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 import time
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NoReturn, get_args
 
 import click
 
-from pgjobs.cli import logs
+from pgjobs import logs, settings
+from pgjobs.app import App
 from pgjobs.cli.apps import app_of
 from pgjobs.cli.durations import DURATION
-from pgjobs.cli.tables import span
 from pgjobs.cli.target import Command, Target, pass_target
 from pgjobs.task import ExecutorName
-
-ORDER = ("done", "failed", "snoozed", "cancelled", "release", "fenced", "stuck")
+from pgjobs.texts import span
+from pgjobs.worker import alone
+from pgjobs.worker.link import Orders
+from pgjobs.worker.supervisor import summary
 
 
 class Concurrency(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
@@ -61,8 +64,14 @@ CONCURRENCY = Concurrency()
 @click.option(
     "--concurrency",
     type=CONCURRENCY,
-    help="Jobs at a time: 20, or async=100,thread=10,process=2. Default: by what the tasks are: 100 async ones, 10 threads,"
-    " a process for every core.",
+    help="Jobs at a time, in each process: 20, or async=100,thread=10,process=2. Default: by what the tasks are: 100 async"
+    " ones, 10 threads, a process for every core.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(0, 1_000),
+    help="Worker processes, started and looked after by this one. 0: work in this very process, as debuggers like it."
+    " Default: 1; with --drain 0.",
 )
 @click.option(
     "--lease",
@@ -91,6 +100,7 @@ def worker(
     target: Target,
     queues: tuple[str, ...],
     concurrency: int | dict[ExecutorName, int] | None,
+    processes: int | None,
     lease: timedelta,
     grace: timedelta,
     poll: timedelta,
@@ -102,13 +112,15 @@ def worker(
     """Claim jobs and run them, until SIGTERM or SIGINT (^C).
 
     A stop lets running jobs finish within --grace; a second signal cuts it short. Jobs that did not finish go back to
-    their queues, not counted as attempts. Start as many workers as you like, on as many machines.
+    their queues, not counted as attempts. A worker process that dies is replaced, and its jobs are run again at once. Start
+    as many as you like, on as many machines. With --drain several processes end when each has found nothing left.
 
     \b
     Examples:
       pgjobs worker --app shop.jobs:app
       pgjobs worker --app shop.jobs:app --queue ocr --queue mail --concurrency 4
       pgjobs worker --app shop.jobs:app --concurrency async=100,process=2
+      pgjobs worker --app shop.jobs:app --processes 4
       pgjobs worker --app shop.jobs:app --drain
     """
     # Before the app is imported: it may log while it is, and if it configures logging itself, that stands.
@@ -116,16 +128,31 @@ def worker(
     app = app_of(target)
     if target.dsn is not None:
         os.environ["PGJOBS_DSN"] = app.dsn  # a job in a child process may enqueue others, into the same database
+    options: dict[str, Any] = {
+        "concurrency": concurrency, "lease": lease, "grace": grace, "poll": poll, "name": name, "drain": drain,
+    }  # fmt: skip
+    if processes is None:
+        processes = 0 if drain else 1
+    if processes:
+        path = settings.app_path(target.app)
+        orders = app.make_orders(processes, list(queues) or None, path=path, log=(log_level, log_format), **options)
+        _become_supervisor(app, orders)
     started = time.monotonic()
-    done = app.run_worker(
-        list(queues) or None, concurrency=concurrency, lease=lease, grace=grace, poll=poll, name=name, drain=drain
-    )
+    done = app.run_worker(list(queues) or None, **options)
     app.close()
     worked = span(timedelta(seconds=time.monotonic() - started))
     click.echo(f"Worker {done.id} ended after {worked}: {summary(done.stats)}.")
 
 
-def summary(stats: Mapping[str, Any]) -> str:
-    """Say how many outcomes of each kind there were."""
-    words = {"release": "given back", "fenced": "lost to another worker", "stuck": "threads did not stop"}
-    return ", ".join(f"{stats[kind]:,} {words.get(kind, kind)}" for kind in ORDER if stats.get(kind)) or "nothing done"
+def _become_supervisor(app: App, orders: Orders) -> NoReturn:
+    """Go on as a process that is a supervisor and nothing else: without the app, and under the same id."""
+    with app.client() as client:  # what is wrong with the database is better said once than by each worker
+        client.check_schema()
+    app.close()
+    file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # the DSN has a password: not for `ps` to show
+    file.write(orders.dump())
+    file.seek(0)
+    os.set_inheritable(file.fileno(), True)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.execv(sys.executable, [sys.executable, "-P", alone.__file__, str(file.fileno()), orders.app])

@@ -54,7 +54,8 @@ class AsyncSqlAlchemyRunner:
         self._sync = _usable(connection.sync_connection)
 
     async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
-        return _rows(await self.connection.exec_driver_sql(*_statement(self._sync, sql, params)))
+        with _explained():
+            return _rows(await self.connection.exec_driver_sql(*_statement(self._sync, sql, params)))
 
     def in_transaction(self) -> bool:
         return _in_transaction(self._sync)
@@ -152,7 +153,7 @@ def _explained() -> Iterator[None]:
         yield
     except Exception as error:
         exc = sys.modules["sqlalchemy"].exc
-        if isinstance(error, exc.MissingGreenlet):
+        if isinstance(getattr(error, "orig", None) or error, exc.MissingGreenlet):
             raise ConfigurationError(
                 "This connection belongs to an event loop: use `await task.aenqueue(...)`, or enqueue inside `run_sync`."
             ) from error

@@ -27,7 +27,7 @@ from pgjobs.calls import Ending
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner, is_broken, reason, run
 from pgjobs.errors import ConnectionFailed
-from pgjobs.pools import CONNECT
+from pgjobs.settings import CONNECT
 
 log = logging.getLogger("pgjobs.waiting")
 

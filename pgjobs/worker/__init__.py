@@ -1,9 +1,10 @@
 """The worker: claims jobs, runs them, settles their outcomes. This module wires the parts, starts them and drains them.
 
     listener  --wake-->  pace  --when-->  claimer  --jobs-->  slots, runner  --outcomes-->  outbox  --> claimer
-    keeper (a thread): renews the lease, rescues, prunes
+    keeper (a thread): renews the lease, rescues, prunes; under a supervisor, that one does it for all its workers
 
-Connections: one to claim and settle, one to listen, one for the keeper; no more, whatever the concurrency.
+Connections: one to claim and settle, one to listen, one for the keeper or, for all of its workers, for their supervisor; no
+more, whatever the concurrency.
 No connection is held and no transaction is open on behalf of a handler (I7).
 """
 
@@ -19,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -27,13 +28,14 @@ import psycopg
 
 from pgjobs import calls
 from pgjobs.async_client import AsyncClient
+from pgjobs.calls import Report
 from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, reason
 from pgjobs.errors import ConfigurationError, LeaseLost, WorkerStuck
 from pgjobs.hooks import Hooks
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
 from pgjobs.outcome import Done, Failed, Release, failure
-from pgjobs.pools import CONNECT
+from pgjobs.settings import CONNECT
 from pgjobs.task import ExecutorName, Task
 from pgjobs.version import __version__
 from pgjobs.worker.claimer import Claimer
@@ -41,14 +43,14 @@ from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_process import ProcessExecutor
 from pgjobs.worker.executors.in_thread import ThreadExecutor
-from pgjobs.worker.keeper import Keeper, Report
+from pgjobs.worker.keeper import Keeper, Keeping
 from pgjobs.worker.options import OnLeaseLost, WorkerOptions, on_failure
 from pgjobs.worker.runner import Runner, make_context
 from pgjobs.worker.settler import Entry, Outbox
 from pgjobs.worker.slots import Slots
 from pgjobs.worker.teller import Teller
 
-__all__ = ["OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
+__all__ = ["MakeKeeping", "OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -60,17 +62,29 @@ ASK_WHAT_TO_CANCEL = 1.0  # while something runs, though nobody says that there 
 HELD_FOR = 1.0  # seconds a job that does not fit waits for a slot before it is given back
 STUCK_MOST = 3  # threads that will not stop, at which the worker ends and has to be replaced
 
+MakeKeeping = Callable[[timedelta, Report, Callable[[int], None]], Keeping]
+
 
 class Worker:
-    """One worker. `await run()` works until `stop()`, or with drain until nothing runnable is left."""
+    """One worker. `await run()` works until `stop()`, or with drain until nothing runnable is left.
 
-    def __init__(self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions,
-                 hooks: Hooks | None = None) -> None:  # fmt: skip
+    Arguments: tasks, dsn, options, hooks; keeping, who keeps its lease, by default a keeper of its own.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[Any, Any]],
+        dsn: str,
+        options: WorkerOptions,
+        hooks: Hooks | None = None,
+        keeping: MakeKeeping | None = None,
+    ) -> None:
         self.options = options
         self.id = 0
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         self._tasks = tasks
         self._dsn = dsn
+        self._make_keeping: MakeKeeping = keeping or partial(Keeper, dsn)
         self._outbox = Outbox()
         self._claimer = Claimer(self._outbox, options.queues, options.poll)
         self._slots = Slots(options.concurrency, options.queues, tasks)
@@ -145,9 +159,9 @@ class Worker:
             "process": ProcessExecutor(),
         }
         self._runner = Runner(self._tasks, executors)
+        self._keeper = self._make_keeping(self.options.lease, self._report(), self._lost_from_thread)
         if self._teller:
             self._claimer.on_settled = self._settled
-        self._keeper = Keeper(self._dsn, self.options.lease, self._report(), self._lost_from_thread)
         await self._register()
         self._keeper.start()
         listener = Listener(self._dsn, self._heard, self._listening)
@@ -479,6 +493,9 @@ def run_until_stopped(worker: Worker) -> None:
         # A handler may have left asyncio.to_thread() at something that never ends; asyncio.run would wait for it for ever.
         loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
 
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise ConfigurationError("run_worker blocks, and here an event loop runs: use `async with app.worker()`.")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main())
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import random
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
-
-log = logging.getLogger("pgjobs.worker")
 
 
 class Step(Protocol):
@@ -24,30 +20,37 @@ class Step(Protocol):
 
 @dataclass(slots=True)
 class Every:
-    """A step and how often it is due."""
+    """A step, how often it is due, and when it is due next, by the monotonic clock."""
 
     step: Step
     interval: timedelta
+    due: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.later()
+
+    def later(self) -> None:
+        """Due after its interval."""
+        # Workers that were started together must not look together for ever.
+        self.due = time.monotonic() + self.interval.total_seconds() * random.uniform(0.9, 1.1)
+
+    def within(self, seconds: float) -> None:
+        """Due in so many seconds, or sooner."""
+        self.due = min(self.due, time.monotonic() + seconds)
 
 
-def drive(steps: Sequence[Every], stopped: threading.Event, on_error: Callable[[Exception], None]) -> None:
-    """Run the steps, each when it is due, until `stopped` is set. An error of one is reported and does not end the loop."""
-    due = [time.monotonic() + _spread(every.interval) for every in steps]
-    while True:
-        now = time.monotonic()
-        if stopped.wait(max(0.0, min(due) - now)):
-            return
-        for index, every in enumerate(steps):
-            if time.monotonic() < due[index] or stopped.is_set():
+def drive(steps: Sequence[Every], wait: Callable[[float], bool], on_error: Callable[[Exception], None]) -> None:
+    """Run the steps, each when it is due, until `wait` says so. An error of one is reported and does not end the loop.
+
+    Arguments: wait, called with the seconds until the next step is due; it may return sooner, and returns whether to stop.
+    """
+    while not wait(max(0.0, min(every.due for every in steps) - time.monotonic())):
+        for every in steps:
+            if time.monotonic() < every.due:
                 continue
-            full = False
+            every.later()
             try:
-                full = every.step.step() >= every.step.limit
+                if every.step.step() >= every.step.limit:
+                    every.within(0)
             except Exception as error:
                 on_error(error)
-            due[index] = time.monotonic() + (0 if full else _spread(every.interval))
-
-
-def _spread(interval: timedelta) -> float:
-    # Workers that were started together must not look together for ever.
-    return interval.total_seconds() * random.uniform(0.9, 1.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from typing import Any, Literal
 from pgjobs.errors import ConfigurationError
 from pgjobs.outcome import as_timedelta
 from pgjobs.task import ExecutorName, Task
+
+log = logging.getLogger("pgjobs.worker")
 
 OnLeaseLost = Literal["stop", "continue"]
 
@@ -64,6 +67,12 @@ class WorkerOptions:
             queues = sorted({task.options_.queue for task in tasks.values()})
         if not queues:
             raise ConfigurationError("A worker needs at least one queue: name one, or give the app a task.")
+        used = sorted({task.options_.queue for task in tasks.values()})
+        for queue in set(queues).difference(used):
+            # No error: a job may be enqueued anywhere by options(queue=...).
+            log.warning(
+                "no task of the app is on the queue %r (theirs: %s); is it misspelt?", queue, ", ".join(used) or "none"
+            )
         if any(not 1 <= len(queue) <= 200 for queue in queues):
             raise ConfigurationError("The name of a queue must have 1 to 200 characters.")
         if concurrency is None:

@@ -7,19 +7,10 @@
 create or replace function pgjobs.renew_v1(p_worker integer, p_running integer, p_claims_since timestamptz, p_stopping boolean)
 returns void
 language plpgsql volatile
-set enable_seqscan = off set enable_bitmapscan = off set jit = off
+set jit = off
 as $$
-declare
-    v_now timestamptz := pgjobs.now();
-    v_gen integer;
 begin
-    -- Locked first: of two renewals at once, the second goes on from what the first wrote.
-    select w.gen into v_gen from pgjobs.workers w where w.id = p_worker order by w.gen desc limit 1 for update;
-    update pgjobs.workers w
-    set gen = w.gen + 1, renewed_at = v_now, lapses_at = v_now + w.lease, running = p_running, stopping = p_stopping,
-        claims_since = coalesce(p_claims_since, w.claims_since)
-    where w.id = p_worker and w.gen = v_gen and not w.lost;
-    if not found then
+    if exists (select from pgjobs.renew_many_v1(null, array[p_worker], array[p_running], array[p_claims_since], array[p_stopping])) then
         raise exception 'The lease of worker % has lapsed.', p_worker using errcode = 'PJ004';
     end if;
 end

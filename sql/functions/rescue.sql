@@ -1,4 +1,12 @@
--- rescue: takes back the jobs of workers whose lease has lapsed, up to p_limit of them. Run by whoever looks.
+-- rescue: takes back the jobs of lost workers, up to p_limit of them. Run by whoever looks.
+--
+-- Lost is a worker
+--   whose lease has lapsed;
+--   that is named in p_dead: its supervisor, or whoever started it, saw its process end;
+--   that has been under suspicion for a second. Who renews for a worker holds the advisory lock on (supervisor_ids, id). When
+--   it is free, its session is over, and so may be its process: the worker is suspected, and reported as such. A second later
+--   it is lost, unless it has renewed, which clears it. After a restart or failover of the server all locks are free: only
+--   the server on which the last renewal was made can say that its session is over.
 --
 -- A job goes back to the head of its queue (rank -3) with one more crash; at the third crash it is a poison pill and
 -- goes to the dead letters, and the job that its task wants then is enqueued, as its worker's row says (workers.on_failure).
@@ -7,10 +15,12 @@
 -- I1, I2. I3: the successor of a rescued run has a higher run, and until it is claimed nobody holds the job, so the
 -- rescued run can settle nothing. I12: bounded; called again when it was full.
 -- Locks (I11): the advisory lock of the worker, tried, exclusively, so that no claim for it is under way; its row and
--- its jobs, skipping locked ones. Never waits.
--- Cost: one probe per live worker, by its key, newest version first; per rescued job one update or move.
-create or replace function pgjobs.rescue_v1(p_limit integer)
-returns table (worker integer, rescued integer, dead integer)
+-- its jobs, skipping locked ones; the lock of its supervisor, tried, shared, so that two who look do not hide it from each
+-- other. Never waits.
+-- Cost: one probe per live worker, by its key, newest version first, and one lock per supervisor; per rescued job one
+-- update or move.
+create or replace function pgjobs.rescue_v1(p_limit integer, p_dead integer[] default '{}')
+returns table (worker integer, rescued integer, dead integer, suspected boolean)
 language plpgsql volatile
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
 as $$
@@ -24,18 +34,45 @@ declare
     v_queue text;
     v_queues text[];
     v_cancelled bigint[];
+    v_server timestamptz := pg_postmaster_start_time();
+    -- The supervisor whose lock was tried last, and whether it was free. This session's own is not: see hold.
+    v_tried integer := nullif(current_setting('pgjobs.supervisor', true), '')::integer;
+    v_free  boolean := false;
+    v_suspected_before constant timestamptz := v_now - interval '1 second';
 begin
     loop
         -- Downwards, so that each probe meets the newest version of the next worker first.
-        select w.id, w.lapses_at, w.claims_since into v_row
+        select w.id, w.gen, w.lapses_at, w.claims_since, w.supervisor, w.server_started_at, w.suspected_at into v_row
         from pgjobs.workers w where w.id < v_at order by w.id desc, w.gen desc limit 1;
         exit when not found or v_left <= 0;
         v_at := v_row.id;
-        continue when v_row.lapses_at > v_now
-                   or not pg_try_advisory_xact_lock('pgjobs.workers'::regclass::oid::int, v_row.id);
+        suspected := false;
+        if v_row.lapses_at > v_now and v_row.id <> all (p_dead) then
+            continue when v_row.supervisor is null or v_row.server_started_at is distinct from v_server;
+            if v_row.supervisor is distinct from v_tried then
+                v_tried := v_row.supervisor;
+                v_free := pg_try_advisory_xact_lock_shared('pgjobs.supervisor_ids'::regclass::oid::int, v_tried);
+            end if;
+            continue when not v_free;
+            if v_row.suspected_at is null or v_row.suspected_at > v_suspected_before then
+                if v_row.suspected_at is null then
+                    perform from pgjobs.workers w where w.id = v_row.id and w.gen = v_row.gen for update skip locked;
+                    continue when not found;  -- it renews at this moment
+                    update pgjobs.workers w set gen = w.gen + 1, suspected_at = v_now where w.id = v_row.id and w.gen = v_row.gen;
+                end if;
+                worker := v_row.id;
+                rescued := 0;
+                dead := 0;
+                suspected := true;
+                return next;
+                continue;
+            end if;
+        end if;
+        continue when not pg_try_advisory_xact_lock('pgjobs.workers'::regclass::oid::int, v_row.id);
         -- Again under the lock: it may have renewed since.
         select w.on_failure into v_next from pgjobs.workers w
-        where w.id = v_row.id and w.lapses_at <= v_now and w.gen = (
+        where w.id = v_row.id
+          and (w.lapses_at <= v_now or w.suspected_at <= v_suspected_before or w.id = any (p_dead)) and w.gen = (
             select n.gen from pgjobs.workers n where n.id = v_row.id order by n.gen desc limit 1)
         for update skip locked;
         continue when not found;
@@ -92,7 +129,7 @@ begin
         v_left := v_left - rescued - dead - coalesce(cardinality(v_cancelled), 0);
         delete from pgjobs.attempts a where a.job_id = any (v_cancelled);
         if exists (select from pgjobs.leases_v1(v_row.id, 1)) then
-            update pgjobs.workers w set gen = w.gen + 1, lost = true
+            update pgjobs.workers w set gen = w.gen + 1, lost = true, lapses_at = least(w.lapses_at, v_now)
             where w.id = v_row.id and not w.lost
               and w.gen = (select n.gen from pgjobs.workers n where n.id = v_row.id order by n.gen desc limit 1);
         else
@@ -106,5 +143,5 @@ begin
 end
 $$;
 
-comment on function pgjobs.rescue_v1(integer) is
-    'Take back the jobs of workers whose lease has lapsed; one row per worker: how many go on, how many went to the dead letters.';
+comment on function pgjobs.rescue_v1(integer, integer[]) is
+    'Take back the jobs of lost workers; one row per worker: how many go on, how many went to the dead letters; or that it is suspected.';

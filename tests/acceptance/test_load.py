@@ -36,6 +36,25 @@ def test_no_job_is_lost_when_workers_are_killed(dsn: str) -> None:
     assert figures["completed"] == 5000
 
 
+def test_no_job_is_lost_when_workers_of_a_supervisor_are_killed(dsn: str) -> None:
+    assert bench("supervised", dsn, "--jobs", "8000", "--set", "kills=2")["completed"] == 8000
+
+
+@pytest.mark.long
+def test_none_of_a_hundred_thousand_jobs_is_lost_when_workers_of_a_supervisor_are_killed(dsn: str) -> None:
+    figures = bench("supervised", dsn, timeout=700)
+    assert (figures["completed"], figures["kills"]) == (100_000, 8)
+
+
+@pytest.mark.long
+def test_a_job_whose_worker_is_killed_runs_elsewhere_within_a_second_and_without_its_supervisor_within_about_three(
+    dsn: str,
+) -> None:
+    figures = bench("deaths", dsn, timeout=400)
+    assert figures["s worker killed"]["max"] < 1
+    assert figures["s supervisor killed"]["median"] < 3.2
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_hundred_thousand_jobs_run_exactly_once(dsn: str, workers: int) -> None:

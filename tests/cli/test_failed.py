@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -124,3 +128,15 @@ def test_what_was_retried_before_the_database_failed_is_told(cli: Cli, bury: Bur
     assert result.exit_code == 1
     assert result.stdout == f"Retried 1,000 dead letters: {first}-{first + 999}.\n"
     assert result.stderr.count("\n") == 1
+
+
+def test_how_far_it_is_shows_on_a_terminal_and_is_gone_at_the_end(bury: Bury) -> None:
+    bury(1_500)
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pgjobs", "retry-failed"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True)
+    os.close(theirs)
+    shown = os.read(ours, 10_000).decode()
+    os.close(ours)
+    assert done.stdout.startswith("Retried 1,500 dead letters: ")
+    assert shown == "\r\x1b[K1,000 so far\r\x1b[K1,500 so far\r\x1b[K"

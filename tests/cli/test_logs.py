@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pgjobs.cli.logs import JsonFormatter, TextFormatter
 from pgjobs.job import Claimed
+from pgjobs.logs import JsonFormatter, TextFormatter
 
 JOB = Claimed("claimed", 7, 2, "ocr", 0, "", "read", "{}", 0, 0, 0, None, None, "", None)
 

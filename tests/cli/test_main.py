@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import psycopg
 import pytest
 
 import pgjobs
-from pgjobs.cli import COMMANDS
+from pgjobs.cli import COMMANDS, main
 from pgjobs.settings import NO_DSN
 from tests.cli.conftest import NO_SERVER, Cli, Start, WriteApp
 
@@ -33,6 +34,17 @@ def test_every_command_has_help_with_an_example_and_takes_the_common_options(cli
     assert f"\n    pgjobs {name}" in result.stdout
     for option in ("--dsn", "--app", "--debug"):
         assert option in result.stdout
+
+
+def test_the_commands_of_a_group_have_help_with_an_example_too(cli: Cli) -> None:
+    groups = 0
+    for section in COMMANDS.values():
+        for name in section:
+            command = main.get_command(click.Context(main), name)
+            for inner in command.commands if isinstance(command, click.Group) else ():
+                assert f"\n    pgjobs {name} {inner}" in cli(name, inner, "--help").stdout
+                groups += 1
+    assert groups > 0
 
 
 def test_the_version_is_told(cli: Cli) -> None:
@@ -216,7 +228,7 @@ def test_help_imports_no_command(start: Start) -> None:
         "except SystemExit: print(sorted(name for name in sys.modules if name.startswith('pgjobs.cli.')))"
     )
     out, _ = start(program=("-c", code)).communicate()
-    assert out.splitlines()[-1] == "['pgjobs.cli.edge', 'pgjobs.cli.ending', 'pgjobs.cli.target']"
+    assert out.splitlines()[-1] == "['pgjobs.cli.edge', 'pgjobs.cli.target']"
 
 
 def test_only_a_migration_imports_alembic_and_sqlalchemy(here: str, start: Start, write_app: WriteApp) -> None:

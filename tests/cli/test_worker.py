@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,50 @@ def test_what_a_child_process_enqueues_goes_to_the_database_given_by_option(
     assert app.job(int(app.job(first).result)).status is pgjobs.Status.COMPLETED
 
 
+def test_a_worker_in_the_commands_own_process_is_for_debuggers(
+    here: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    process = start("worker", "--app", write_app(TASKS), "--processes", "0")
+    line_with(process, "works on default, long, process")
+    with app.client() as client:
+        assert [worker.pid for worker in client.worker_overview()] == [process.pid]
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate()[0].endswith(": nothing done.\n")
+
+
+def test_several_processes_drain_together(here: str, start: Start, write_app: WriteApp, app: pgjobs.App) -> None:
+    for _ in range(20):
+        app.enqueue_spec(pgjobs.Spec("add", '{"a": 1, "b": 2}'))
+    process = start("worker", "--app", write_app(TASKS), "--processes", "2", "--drain", "--log-format", "json")
+    out, log = process.communicate()
+    assert process.returncode == 0, log
+    assert re.fullmatch(r"2 workers ended after .*: 20 done\.\n", out)
+    messages = [json.loads(line)["message"] for line in log.splitlines()]
+    assert any(message.startswith("supervisor ") for message in messages)
+    assert messages.count("adding") == 20
+
+
+def test_a_password_is_not_for_everybody_to_see(here: str, start: Start, write_app: WriteApp) -> None:
+    process = start("worker", "--app", write_app(TASKS))
+    line_with(process, "works on default")
+    arguments = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    assert b"jobs:app" in arguments
+    assert b"postgres" not in arguments.replace(str(Path(pgjobs.__file__).parent).encode(), b"")
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+
+
+def test_the_database_given_by_option_wins_over_that_of_the_app_in_every_process(
+    dsn: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    id = app.enqueue_spec(pgjobs.Spec("add", '{"a": 1, "b": 2}'))
+    path = write_app(f"app = pgjobs.App({NO_SERVER!r})\n{TASKS}")
+    process = start("worker", "--app", path, "--dsn", dsn, "--processes", "1", "--drain")
+    _, log = process.communicate()
+    assert process.returncode == 0, log
+    assert app.job(id).result == 3
+
+
 @pytest.mark.parametrize(
     ("tasks", "option", "error"),
     [("", [], "at least one queue"), (TASKS, ["--lease", "100ms"], "A lease must be a second or longer")],
@@ -186,3 +231,22 @@ def test_a_concurrency_that_makes_no_sense_is_refused(cli: Cli, here: str, given
     result = cli("worker", "--concurrency", given)
     assert result.exit_code == 2
     assert why in " ".join(result.stderr.split())
+
+
+def test_what_a_job_enqueues_goes_into_the_database_that_dsn_names(cli: Cli, dsn: str, write_app: WriteApp) -> None:
+    path = write_app(
+        f"""
+app = pgjobs.App({NO_SERVER!r})
+
+@app.task
+def first() -> None:
+    second.enqueue()
+
+@app.task
+def second() -> None: ...
+"""
+    )
+    assert cli("enqueue", "first", "--app", path, "--dsn", dsn).exit_code == 0
+    assert cli("worker", "--app", path, "--dsn", dsn, "--drain").exit_code == 0
+    done = json.loads(cli("list", "--dsn", dsn, "--status", "completed", "--json").stdout)
+    assert [job["task"] for job in done] == ["second", "first"]

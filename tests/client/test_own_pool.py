@@ -17,6 +17,7 @@ import pytest
 
 import pgjobs
 from pgjobs import pools
+from tests.client.between import Between
 from tests.client.conftest import Face
 
 Connection = psycopg.Connection[Any]
@@ -116,10 +117,11 @@ def test_two_hundred_asyncio_tasks_share_four_connections(
 def test_who_finds_all_in_use_is_told_so_in_time(
     face: Face, app: pgjobs.App, task: Task, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "TIMEOUT", 0.05)
     told = pytest.raises(pgjobs.ConnectionFailed, match=r"^No connection came free within 10 s: all 4 are in use\.$")
-    with face.client(app), face.client(app), face.client(app), face.client(app), told:
-        face.enqueue(task, letter_id=7)
+    with face.client(app), face.client(app), face.client(app), face.client(app), monkeypatch.context() as patch:
+        patch.setattr(pools, "TIMEOUT", 0.05)
+        with told:
+            face.enqueue(task, letter_id=7)
     face.enqueue(task, letter_id=7)
 
 
@@ -133,6 +135,27 @@ def test_connections_that_the_server_ended_while_idle_are_replaced_unnoticed(
     face.enqueue(task, letter_id=7)
     assert len(backends()) <= 4
     assert count() == 1
+
+
+def test_a_server_that_goes_and_comes_back_is_used_again_at_once(face: Face, dsn: str, count: Count) -> None:
+    between = Between(dsn)
+    app = pgjobs.App(between.dsn)
+
+    @app.task
+    def read_letter(letter_id: int) -> None: ...
+
+    for outage in (1, 2):
+        with face.client(app), face.client(app), face.client(app), face.client(app):
+            pass  # all connections there may be
+        between.down()
+        for _ in range(3):
+            with pytest.raises(pgjobs.ConnectionFailed, match=r"^The database cannot be reached: .*refused"):
+                face.enqueue(read_letter, letter_id=outage)
+        between.up()
+        face.enqueue(read_letter, letter_id=outage)
+        assert count() == outage
+    face.close_app(app)
+    between.down()
 
 
 def test_a_connection_that_breaks_in_use_is_told_and_the_next_call_has_another(
@@ -275,6 +298,65 @@ def test_a_forked_child_leaves_the_connections_of_its_parent_alone(
     task.enqueue(letter_id=3)
     assert count() == 3
     assert set(parents) <= set(backends())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="fork is not what processes begin with here")
+def test_workers_that_are_forked_from_an_app_in_use_have_connections_of_their_own(
+    app: pgjobs.App, task: Task, count: Count, backends: Backends
+) -> None:
+    """As gunicorn does with preload_app, and multiprocessing: blocking calls and event loops, before and after."""
+
+    async def enqueue_in_loop() -> None:
+        await asyncio.gather(*(task.aenqueue(letter_id=1) for _ in range(10)))
+        await app.aclose()
+
+    async def fork_and_enqueue() -> None:
+        await task.aenqueue(letter_id=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that we have threads
+            for child in children:
+                child.start()
+        await task.aenqueue(letter_id=1)
+        for child in children:
+            await asyncio.to_thread(child.join, 30)
+        await app.aclose()
+
+    def work() -> None:
+        task.enqueue(letter_id=2)
+        with ThreadPoolExecutor(1) as threads:  # the loop that was running in the parent is not this thread's
+            threads.submit(asyncio.run, enqueue_in_loop()).result()
+        app.close()
+
+    task.enqueue(letter_id=1)
+    children = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
+    asyncio.run(fork_and_enqueue())
+    assert [child.exitcode for child in children] == [0, 0]
+    assert count() == 3 + 2 * 11
+    gc.collect()
+
+
+def test_event_loops_in_several_threads_do_not_mind_each_other(
+    app: pgjobs.App, task: Task, count: Count, backends: Backends
+) -> None:
+    together = threading.Barrier(3)
+
+    async def main() -> None:
+        await asyncio.gather(*(task.aenqueue(letter_id=1) for _ in range(20)))
+        await asyncio.to_thread(together.wait)
+        assert len(backends_locked()) <= 3 * pools.MAX_SIZE
+        await asyncio.to_thread(together.wait)
+        await app.aclose()
+
+    lock = threading.Lock()
+
+    def backends_locked() -> list[int]:
+        with lock:
+            return backends()
+
+    with ThreadPoolExecutor(3) as threads:
+        for done in [threads.submit(asyncio.run, main()) for _ in range(3)]:
+            done.result()
+    assert count() == 60
 
 
 def test_two_threads_that_come_first_at_once_make_one_pool(dsn: str, backends: Backends) -> None:

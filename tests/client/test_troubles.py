@@ -88,8 +88,8 @@ def test_a_place_where_no_server_can_be_is_told(lost: Lost, dsn: str, why: str) 
 @pytest.mark.parametrize(
     ("dsn", "unknown"),
     [
-        ("mysql://letters:s3cret@db.example/letters", ""),
-        ("sqlite:///letters.db", ""),
+        ("mysql://letters:s3cret@db.example/letters", r" \(it is for mysql, and pgjobs needs PostgreSQL\)"),
+        ("sqlite:///letters.db", r" \(it is for sqlite, and pgjobs needs PostgreSQL\)"),
         ("user=letters password=my s3cret", ""),
         ("s3cret", ""),
         ("postgresql://localhost/db?letters=7", r' \(invalid URI query parameter: "letters"\)'),

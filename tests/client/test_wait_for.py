@@ -17,6 +17,7 @@ import pytest
 
 import pgjobs
 from pgjobs.waiting import thread
+from tests.client.between import Between
 from tests.client.conftest import AsyncFace, Face
 from tests.sql.by_hand import LOCKS, Connect, Worker, one, until
 
@@ -209,6 +210,26 @@ def test_what_finished_while_the_connection_was_broken_is_found(
         )
     worker.complete(worker.claim_one(), results=["1"])
     assert waiting.result(20) == 1
+
+
+def test_who_waits_outlasts_an_outage_of_the_server(face: Face, dsn: str, worker: Worker, db: Connection) -> None:
+    between = Between(dsn)
+    app = pgjobs.App(between.dsn)
+
+    @app.task(queue="ocr")
+    def read_letter(letter_id: int) -> None: ...
+
+    id = face.enqueue(read_letter, letter_id=7)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(wait_for, face, app, id)
+        until(db, f"exists (select from {LOCKS} where objid > 0)")
+        between.down()
+        until(db, f"not exists (select from {LOCKS})")
+        worker.complete(worker.claim_one(), results=["1"])
+        between.up()
+        assert waiting.result(20) == 1
+    face.close_app(app)
+    between.down()
 
 
 def test_a_trouble_that_does_not_pass_is_told(

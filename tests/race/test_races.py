@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pgjobs.calls import Cancellation, Filter, Step
+from pgjobs.calls import Cancellation, Filter, Report, Step
 from pgjobs.errors import JobNotFound, LeaseLost
 from pgjobs.job import Spec, Status
 from tests.conftest import Connection
@@ -126,6 +126,100 @@ def test_two_rescues_at_once_do_not_wait_for_each_other_and_take_nothing_back_tw
     assert client(db).rescue(10) == (0, 0)
     assert [job(db, id).crashes for id in held] == [1, 1]
     assert one(db, "select count(*) from pgjobs.workers") == 0
+
+
+# suspicion and renewal
+
+
+def suspect(connect: Connect, db: Connection, clock: StoppedClock) -> Worker:
+    """A worker with a job, under suspicion for two seconds: the session of its supervisor is over."""
+    supervisor = connect()
+    worker = Worker(db)
+    id = client(supervisor).hold()
+    assert client(supervisor).renew_many(id, [Report(worker.id, 0, None, False)]) == []
+    enqueue_one(db)
+    worker.claim_one()
+    pid = supervisor.info.backend_pid
+    supervisor.close()
+    until(db, "not exists (select from pg_stat_activity where pid = %s)", pid)
+    assert client(db).rescue(10).suspected == 1
+    clock.advance(timedelta(seconds=2))
+    return worker
+
+
+def test_a_renewal_under_way_keeps_a_suspected_worker_from_being_rescued(
+    connect: Connect, db: Connection, clock: StoppedClock
+) -> None:
+    worker, open_ = suspect(connect, db, clock), connect(autocommit=False)
+    id = client(open_).hold()
+    assert client(open_).renew_many(id, [Report(worker.id, 0, None, False)]) == []
+    assert client(db).rescue(10) == (0, 0)
+    open_.commit()
+    found = client(db).rescue(10)
+    assert (found, found.suspected) == ((0, 0), 0)
+    assert worker.leases() != []
+
+
+def test_a_renewal_that_was_rolled_back_does_not(connect: Connect, db: Connection, clock: StoppedClock) -> None:
+    worker, open_ = suspect(connect, db, clock), connect(autocommit=False)
+    client(open_).renew_many(None, [Report(worker.id, 0, None, False)])
+    open_.rollback()
+    assert client(db).rescue(10) == (1, 0)
+
+
+def test_a_renewal_that_comes_after_the_rescue_of_a_suspected_worker_is_refused(
+    connect: Connect, db: Connection, clock: StoppedClock, aside: CallAside
+) -> None:
+    worker, open_, supervisor = suspect(connect, db, clock), connect(autocommit=False), connect()
+    assert client(open_).rescue(10) == (1, 0)
+    renewal = aside(supervisor, lambda: client(supervisor).renew_many(7, [Report(worker.id, 0, None, False)]))
+    assert renewal.waits(db)
+    open_.commit()
+    assert renewal.result() == [worker.id]
+
+
+def test_a_renewal_waits_for_a_suspicion_and_ends_it(
+    connect: Connect, db: Connection, clock: StoppedClock, aside: CallAside
+) -> None:
+    worker, open_, supervisor = suspect(connect, db, clock), connect(autocommit=False), connect()
+    id = client(supervisor).hold()
+    client(supervisor).renew_many(id, [Report(worker.id, 0, None, False)])
+    pid = supervisor.info.backend_pid
+    supervisor.close()
+    until(db, "not exists (select from pg_stat_activity where pid = %s)", pid)
+    successor = connect()
+    another = client(successor).hold()
+    assert client(open_).rescue(10).suspected == 1
+    renewal = aside(successor, lambda: client(successor).renew_many(another, [Report(worker.id, 0, None, False)]))
+    assert renewal.waits(db)
+    open_.commit()
+    assert renewal.result() == []
+    assert one(db, "select suspected_at is null and supervisor = %s from pgjobs.workers", another)
+
+
+def test_two_who_look_at_once_do_not_hide_a_free_lock_from_each_other(
+    connect: Connect, db: Connection, clock: StoppedClock
+) -> None:
+    suspect(connect, db, clock)
+    db.execute("update pgjobs.workers set suspected_at = null")
+    open_ = connect(autocommit=False)
+    assert client(open_).rescue(10).suspected == 1
+    open_.commit()
+    one_looks = connect(autocommit=False)
+    assert client(one_looks).rescue(10).suspected == 1
+    assert client(db).rescue(10).suspected == 1
+    one_looks.commit()
+
+
+def test_a_claim_keeps_the_rescue_of_a_suspected_worker_away_until_it_is_over(
+    connect: Connect, db: Connection, clock: StoppedClock
+) -> None:
+    worker, open_ = suspect(connect, db, clock), connect(autocommit=False)
+    enqueue_one(db)
+    assert len(worker.on(open_).claim()) == 1
+    assert client(db).rescue(10) == (0, 0)
+    open_.commit()
+    assert client(db).rescue(10) == (2, 0)
 
 
 TELL = '{"work": {"task": "tell", "queue": "told", "priority": 0}}'

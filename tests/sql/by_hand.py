@@ -15,6 +15,7 @@ from pgjobs.calls import Scan, Settlement, Step
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner
 from pgjobs.job import Claimed, Job, Lease, Spec
+from pgjobs.testing import Clock
 from pgjobs.worker.cursors import HEAD, RANKS, Cursors
 from tests.conftest import Connection
 
@@ -170,25 +171,12 @@ LOCKS = (
 )
 
 
-class StoppedClock:
+class StoppedClock(Clock):
     """The clock of pgjobs, standing still until a test moves it: for what depends on fractions of a second."""
 
     def __init__(self, db: Connection, at: datetime | None = None) -> None:
-        self._db = db
-        db.execute("create table pgjobs.stopped_clock (at timestamptz not null)")
-        db.execute("insert into pgjobs.stopped_clock values (coalesce(%s, clock_timestamp()))", (at,))
-        db.execute(
-            "create or replace function pgjobs.now() returns timestamptz language sql volatile"
-            " as 'select at from pgjobs.stopped_clock'"
-        )
-
-    def advance(self, by: timedelta) -> None:
-        """Move time forward, or back."""
-        self._db.execute("update pgjobs.stopped_clock set at = at + %s", (by,))
-
-    def set(self, at: datetime) -> None:
-        """Set the clock."""
-        self._db.execute("update pgjobs.stopped_clock set at = %s", (at,))
+        super().__init__(db)
+        self.stop(at)
 
 
 class Ear:

@@ -239,7 +239,7 @@ class Machine(RuleBasedStateMachine):
     def _reset(self) -> None:
         self.tx.rollback()
         empty(self.db)
-        self.clock.set(self.now)
+        self.clock.stop(self.now)
         self.ear.heard()
 
     # Enqueue
@@ -626,7 +626,7 @@ class Machine(RuleBasedStateMachine):
     def _pass(self, time: timedelta) -> None:
         if time:
             self.now += time
-            self.clock.set(self.now)
+            self.clock.stop(self.now)
 
     def die(self, draw: Draw) -> None:
         """One worker claims and falls silent for the length of a lease; the others renew; somebody rescues."""

@@ -45,7 +45,7 @@ def one_database() -> tuple[Any, Any]:
             violations = connection.execute("select * from pgjobs.violations").fetchall()
             empty(connection)
             connection.execute((SQL / "functions" / "now.sql").read_bytes())
-            connection.execute("drop table if exists pgjobs.test_clock, pgjobs.stopped_clock")
+            connection.execute("drop table if exists pgjobs.test_clock")
             assert violations == []
 
     return database, dsn

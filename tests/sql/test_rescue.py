@@ -1,4 +1,4 @@
-"""rescue: the jobs of workers whose lease has lapsed are taken back."""
+"""rescue: the jobs of lost workers are taken back."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from pgjobs.calls import Report
 from pgjobs.errors import LeaseLost
 from pgjobs.job import Priority, Spec, Status
 from tests.conftest import Clock, Connection
-from tests.sql.by_hand import LEASE, Worker, client, enqueue_one, ids, job, now, one
+from tests.sql.by_hand import LEASE, Connect, Worker, client, enqueue_one, ids, job, now, one, until
 from tests.sql.one_database import one_database
 
 database, dsn = one_database()
@@ -207,3 +208,131 @@ def test_each_worker_is_reported_by_itself(db: Connection, clock: Clock) -> None
     clock.advance(LAPSE)
     rows = db.execute("select worker, rescued, dead from pgjobs.rescue_v1(10)").fetchall()
     assert rows == [(second.id, 1, 0), (first.id, 2, 0)]
+
+
+# Workers whose process was seen to end
+
+
+def test_a_worker_that_was_seen_to_die_is_rescued_however_long_its_lease(db: Connection) -> None:
+    dead, alive = Worker(db), Worker(db)
+    first, second = client(db).enqueue_many([Spec("work")] * 2)
+    dead.claim(1)
+    alive.claim(1)
+    assert client(db).rescue(10, [dead.id]) == (1, 0)
+    assert (job(db, first).status, job(db, first).crashes) == (Status.READY, 1)
+    assert job(db, second).worker == alive.id
+    assert client(db).rescue(10, [dead.id]) == (0, 0)
+
+
+def test_a_dead_worker_of_which_some_jobs_were_taken_back_is_lost_to_everybody(db: Connection) -> None:
+    """Whoever saw it die may die before it has said so again."""
+    dead = Worker(db)
+    client(db).enqueue_many([Spec("work")] * 3)
+    dead.claim()
+    assert client(db).rescue(2, [dead.id]) == (2, 0)
+    assert client(db).rescue(10) == (1, 0)
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+
+
+# Workers under suspicion
+
+
+def test_a_worker_whose_supervisors_lock_is_free_is_suspected_and_rescued_a_second_later(
+    connect: Connect, db: Connection, clock: Clock
+) -> None:
+    supervisor = connect()
+    worker = supervised(db, supervisor)
+    id = enqueue_one(db)
+    worker.claim()
+    assert client(db).rescue(10).suspected == 0
+    end(supervisor, db)
+    found = client(db).rescue(10)
+    assert (found, found.suspected) == ((0, 0), 1)
+    assert one(db, "select state from pgjobs.worker_overview") == "suspected"
+    clock.advance(timedelta(seconds=0.5))
+    assert client(db).rescue(10).suspected == 1
+    assert job(db, id).status is Status.RUNNING
+    clock.advance(timedelta(seconds=0.6))
+    assert client(db).rescue(10) == (1, 0)
+    assert (job(db, id).status, job(db, id).crashes) == (Status.READY, 1)
+    assert one(db, "select count(*) from pgjobs.workers") == 0
+
+
+def test_a_suspicion_is_over_when_the_worker_is_renewed(connect: Connect, db: Connection, clock: Clock) -> None:
+    supervisor, successor = connect(), connect()
+    worker = supervised(db, supervisor)
+    enqueue_one(db)
+    worker.claim()
+    end(supervisor, db)
+    assert client(db).rescue(10).suspected == 1
+    clock.advance(timedelta(seconds=2))
+    renew(successor, client(successor).hold(), worker)
+    found = client(db).rescue(10)
+    assert (found, found.suspected) == ((0, 0), 0)
+    assert one(db, "select state from pgjobs.worker_overview") == "alive"
+
+
+def test_all_workers_of_a_supervisor_that_is_gone_are_suspected_and_no_others(connect: Connect, db: Connection) -> None:
+    gone, there = connect(), connect()
+    theirs, ours = client(gone).hold(), client(there).hold()
+    workers = [Worker(db) for _ in range(5)]
+    renew(gone, theirs, *workers[0:4:2])
+    renew(there, ours, *workers[1:4:2])
+    end(gone, db)
+    assert client(db).rescue(10).suspected == 2
+    suspected = db.execute("select id from pgjobs.workers where suspected_at is not null order by id").fetchall()
+    assert suspected == [(workers[0].id,), (workers[2].id,)]
+
+
+def test_a_supervisor_does_not_suspect_its_own_workers(connect: Connect, db: Connection) -> None:
+    """Its own lock a session always gets."""
+    supervisor = connect()
+    supervised(db, supervisor)
+    assert client(supervisor).rescue(10).suspected == 0
+
+
+def test_a_free_lock_says_nothing_on_another_server_than_the_last_renewals(
+    connect: Connect, db: Connection, clock: Clock
+) -> None:
+    """After a restart, or on the standby after a failover, nobody has any lock yet."""
+    supervisor = connect()
+    worker = supervised(db, supervisor)
+    enqueue_one(db)
+    worker.claim()
+    db.execute("update pgjobs.workers set server_started_at = server_started_at - interval '1 day'")
+    end(supervisor, db)
+    for _ in range(3):
+        assert client(db).rescue(10).suspected == 0
+        clock.advance(timedelta(seconds=2))
+    clock.advance(LAPSE)
+    assert client(db).rescue(10) == (1, 0)
+
+
+def test_a_worker_that_renews_without_a_lock_is_not_suspected(connect: Connect, db: Connection) -> None:
+    supervisor = connect()
+    worker = supervised(db, supervisor)
+    worker.renew()
+    end(supervisor, db)
+    assert client(db).rescue(10).suspected == 0
+
+
+def test_every_session_that_holds_has_an_id_of_its_own(connect: Connect, db: Connection) -> None:
+    assert len({client(connect()).hold() for _ in range(3)}) == 3
+
+
+def supervised(db: Connection, supervisor: Connection) -> Worker:
+    """A worker that is renewed for on another session, which holds its lock."""
+    worker = Worker(db)
+    renew(supervisor, client(supervisor).hold(), worker)
+    return worker
+
+
+def renew(supervisor: Connection, id: int, *workers: Worker) -> None:
+    assert client(supervisor).renew_many(id, [Report(worker.id, 0, None, False) for worker in workers]) == []
+
+
+def end(supervisor: Connection, db: Connection) -> None:
+    """End a session, and wait until the server knows."""
+    pid = supervisor.info.backend_pid
+    supervisor.close()
+    until(db, "not exists (select from pg_stat_activity where pid = %s)", pid)

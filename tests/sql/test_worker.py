@@ -7,6 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from pgjobs.calls import Report
 from pgjobs.errors import LeaseLost
 from pgjobs.job import Lease, Priority, Spec, Status
 from tests.conftest import Clock, Connection
@@ -94,6 +95,22 @@ def test_a_renewal_says_since_when_the_worker_holds_claims_or_leaves_it_as_it_wa
     worker.renew(claims_since=since)
     worker.renew()
     assert one(db, "select claims_since = %s::timestamptz from pgjobs.workers", since)
+
+
+def test_several_workers_are_renewed_at_once_and_those_that_are_gone_are_named(db: Connection, clock: Clock) -> None:
+    first, second, gone = Worker(db), Worker(db), Worker(db)
+    gone.client.resign(gone.id)
+    since = str(now(db))
+    clock.advance(timedelta(seconds=50))
+    reports = [Report(second.id, 2, None, True), Report(gone.id, 0, None, False), Report(first.id, 1, since, False)]
+    assert client(db).renew_many(None, reports) == [gone.id]
+    rows = db.execute(
+        "select id, running, stopping, claims_since = %s, renewed_at > started_at + interval '49 s', gen from pgjobs.workers"
+        " order by id",
+        (since,),
+    ).fetchall()
+    assert rows == [(first.id, 1, False, True, True, 1), (second.id, 2, True, False, True, 1)]
+    assert client(db).renew_many(None, []) == []
 
 
 # leases

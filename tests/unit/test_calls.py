@@ -40,8 +40,11 @@ CALLS: list[Call[Any]] = [  # in an order in which each finds what it needs: wor
     calls.settle(1, Settlement([1], [1], ["null"], [True], [{"id": 2, "run": 1, "outcome": "snooze", "delay": 5}])),
     calls.settle_and_claim(1, Settlement([1], [1]), 5, SCAN),
     calls.release([Lease(1, 1, 1)]),
+    calls.renew_many(7, [calls.Report(1, 0, None, False)]),
+    calls.hold(),
     calls.resign(1),
     calls.rescue(10),
+    calls.rescue(10, [1, 2]),
     calls.prune(),
     calls.session(),
 ]
@@ -55,7 +58,7 @@ def test_every_call_runs_and_its_rows_can_be_read(db: psycopg.Connection[Any]) -
 
 
 def test_a_job_that_is_not_there_is_told_by_its_id() -> None:
-    with pytest.raises(JobNotFound, match="There is no job with the id 7: it never was, or it was pruned"):
+    with pytest.raises(JobNotFound, match="There is no job with the id 7: it never was"):
         calls.job(7).read([])
 
 

@@ -9,6 +9,7 @@ import pytest
 from pgjobs import calls
 from pgjobs import listener as module
 from pgjobs.listener import Listener
+from pgjobs.testing import break_connections
 from tests.conftest import Connection
 
 
@@ -45,10 +46,7 @@ def test_it_hears_what_is_announced_and_shrugs_at_noise(dsn: str, db: Connection
 def test_it_says_so_when_its_connection_breaks_and_comes_back(dsn: str, db: Connection) -> None:
     async def main() -> None:
         async with Ears(dsn) as ears:
-            db.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where application_name = 'pgjobs listener' and datname = current_database()"
-            )
+            break_connections(db, "pgjobs listener")
             assert await asyncio.wait_for(ears.states.get(), 30) is False
             assert await asyncio.wait_for(ears.states.get(), 30) is True
             db.execute("""select pg_notify('pgjobs', '{"queue": "q", "in": 0}')""")

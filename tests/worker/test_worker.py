@@ -14,10 +14,13 @@ import pgjobs
 from pgjobs import Cancel, Fail, Fixed, Retry, Snooze
 from pgjobs.async_client import AsyncClient
 from pgjobs.payload import encode_result
+from pgjobs.testing import break_connections, losing_replies
 from tests.conftest import Clock, Connection
+from tests.sql.by_hand import until
 
 Drain = Callable[..., pgjobs.Worker]
 LATER = timedelta(hours=1)
+RENEWED = "supervisor is not null from pgjobs.workers"  # its keeper has begun, and renews again in ten seconds only
 
 
 def run(main: Callable[[], Awaitable[Any]]) -> Any:
@@ -164,7 +167,7 @@ def test_a_payload_that_does_not_fit_the_task_fails_with_a_sentence(
 
     [(id,)] = db.execute("""select pgjobs.enqueue('strict', '{"y": 1}')""").fetchall()
     drain()
-    assert app.job(id).reason == "exhausted: pgjobs.errors.InvalidPayload: strict has no argument 'y'."
+    assert app.job(id).reason == "exhausted: pgjobs.errors.InvalidPayload: strict has no argument 'y'; it takes x."
 
 
 def test_a_result_that_is_not_json_is_a_failed_attempt(app: pgjobs.App, drain: Drain) -> None:
@@ -433,17 +436,6 @@ def test_a_thread_that_does_not_listen_cannot_keep_a_worker_from_stopping(app: p
 # Troubles
 
 
-def terminate(db: Connection, application: str) -> int:
-    """Cut the connections of this name in the test's database; returns how many."""
-    return len(
-        db.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and application_name = %s",
-            (application,),
-        ).fetchall()
-    )
-
-
 def test_a_worker_outlives_its_connections_and_loses_nothing(app: pgjobs.App, db: Connection) -> None:
     async def main() -> None:
         runs: list[int] = []
@@ -454,9 +446,9 @@ def test_a_worker_outlives_its_connections_and_loses_nothing(app: pgjobs.App, db
             nonlocal cut
             runs.append(n)
             if n in (100, 700):
-                cut += terminate(db, "pgjobs worker")
-                terminate(db, "pgjobs listener")
-                terminate(db, "pgjobs keeper")
+                cut += break_connections(db, "pgjobs worker")
+                break_connections(db, "pgjobs listener")
+                break_connections(db, "pgjobs keeper")
 
         app.enqueue_many([work.spec(n) for n in range(1000)])
         worker = app.make_worker(concurrency=50, drain=True)
@@ -491,7 +483,7 @@ def test_a_stop_while_the_server_is_down_does_not_wait_for_it(
             raise psycopg.OperationalError("connection refused")
 
         monkeypatch.setattr(worker, "_connect", unreachable)
-        terminate(db, "pgjobs worker")
+        break_connections(db, "pgjobs worker")
         await down.wait()
         worker.stop()
         if busy:
@@ -568,6 +560,7 @@ def test_a_connection_that_breaks_while_a_worker_registers_anew_is_waited_out(
 
         monkeypatch.setattr(AsyncClient, "register", breaking)
         async with app.worker(["default"], lease=30, poll=0.05):
+            until(db, RENEWED)
             broken.append("armed")
             clock.advance(timedelta(seconds=31))
             db.execute("select pgjobs.rescue_v1(100)")
@@ -579,67 +572,40 @@ def test_a_connection_that_breaks_while_a_worker_registers_anew_is_waited_out(
 
 
 def test_a_claim_whose_reply_is_lost_is_given_back(
-    app: pgjobs.App, db: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    app: pgjobs.App, drain: Drain, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The claim commits, the connection dies before the rows arrive: nobody knows the jobs, the database does."""
-    lost: list[int] = []
-    claim = AsyncClient.claim
-
-    async def lossy(self: Any, worker: int, limit: int, scan: Any) -> Any:
-        step = await claim(self, worker, limit, scan)
-        if step.claimed and not lost:
-            lost.extend(job.id for job in step.claimed)
-            raise psycopg.OperationalError("server closed the connection unexpectedly")
-        return step
-
-    monkeypatch.setattr(AsyncClient, "claim", lossy)
 
     @app.task
     async def work() -> None: ...
 
     id = work.enqueue()
-
-    async def main() -> None:
-        await app.make_worker(drain=True).run()
-
-    run(main)
-    assert lost == [id]
+    with losing_replies("claim", when=lambda step, *asked: step.claimed) as lost:
+        drain()
+    assert lost.count == 1
     job = app.job(id)
     assert (job.status, job.run, job.attempts, job.crashes) == ("completed", 2, 0, 0)
     assert "giving back 1 jobs" in caplog.text
 
 
-def test_a_settle_whose_reply_is_lost_is_not_written_twice(
-    app: pgjobs.App, db: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lost: list[int] = []
-    real = AsyncClient.settle_and_claim
-
-    async def lossy(self: Any, worker: int, settlement: Any, limit: int, scan: Any) -> Any:
-        step = await real(self, worker, settlement, limit, scan)
-        if settlement.ids and not lost:
-            lost.extend(settlement.ids)
-            raise psycopg.OperationalError("server closed the connection unexpectedly")
-        return step
-
-    monkeypatch.setattr(AsyncClient, "settle_and_claim", lossy)
+def test_a_settle_whose_reply_is_lost_is_not_written_twice(app: pgjobs.App, drain: Drain, db: Connection) -> None:
+    settled: list[list[int]] = []
     runs = []
 
     @app.task
     async def work(n: int) -> None:
         runs.append(n)
 
+    def settles(step: Any, worker: int, settlement: Any, *claim: Any) -> bool:
+        settled.append(list(settlement.ids))
+        return bool(settlement.ids)
+
     app.enqueue_many([work.spec(n) for n in range(20)])
-
-    async def main() -> pgjobs.Worker:
-        worker = app.make_worker(drain=True, concurrency=5)
-        await worker.run()
-        return worker
-
-    worker = run(main)
-    assert lost
+    with losing_replies("settle_and_claim", when=settles) as lost:
+        worker = drain(concurrency=5)
+    assert lost.count == 1
     assert sorted(runs) == list(range(20))  # those settled are not run again; those claimed unheard come again
-    assert worker.stats["fenced"] == len(lost)
+    assert worker.stats["fenced"] == len(next(filter(None, settled)))
     assert db.execute("select count(*), max(crashes) from pgjobs.job_history").fetchone() == (20, 0)
 
 
@@ -664,9 +630,10 @@ def test_a_worker_whose_lease_lapsed_stops_its_jobs_and_begins_again(
         async with app.worker(concurrency=2, lease=30) as worker:
             assert await started.get() == 1
             first = worker.id
+            until(db, RENEWED)
             clock.advance(timedelta(seconds=31))
             db.execute("select pgjobs.rescue_v1(100)")  # or the worker's own keeper has just done it
-            worker._keeper.step()  # the next renewal is refused
+            worker._keeper.news()  # the next renewal is refused
             await cancelled.wait()
             assert await started.get() == 2
             assert worker.id != first

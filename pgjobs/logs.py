@@ -12,11 +12,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
-import click
+from pgjobs.texts import printable
 
-from pgjobs.cli.tables import printable
-
-_COLOURS = {"DEBUG": "bright_black", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+# As a terminal knows them: grey, green, yellow, red.
+_COLOURS = {"DEBUG": 90, "INFO": 32, "WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 # What every record has; the rest was given by whoever logged, such as the job's id.
 _USUAL = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
@@ -42,7 +41,7 @@ class TextFormatter(logging.Formatter):
         """Return the first line of the entry."""
         level = f"{record.levelname:<7}"
         if self._colour:
-            level = click.style(level, fg=_COLOURS.get(record.levelname))
+            level = f"\x1b[{_COLOURS.get(record.levelname, 0)}m{level}\x1b[0m"
         name = "" if record.name.partition(".")[0] in ("pgjobs", "root") else f"{record.name}: "
         job = getattr(record, "job", None)
         said = record.message.startswith(f"job {job}")

@@ -1,0 +1,118 @@
+"""Runs a job of a stand-in to its outcome, by the worker's own runner and executors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Self
+
+from pgjobs.context import JobContext
+from pgjobs.job import Claimed
+from pgjobs.outcome import Outcome
+from pgjobs.task import Task
+from pgjobs.worker.executors.in_loop import AsyncExecutor
+from pgjobs.worker.executors.in_thread import ThreadExecutor, _call
+from pgjobs.worker.runner import Runner
+
+Tasks = Mapping[str, Task[Any, Any]]
+
+
+class InLoop:
+    """Runs jobs in the caller's event loop, blocking functions in threads, as a worker does."""
+
+    def __init__(self, tasks: Tasks, threads: ThreadExecutor | None = None) -> None:
+        self._threads = threads or ThreadExecutor()
+        self._runner = Runner(_here(tasks), {"async": AsyncExecutor(), "thread": self._threads})
+
+    async def run(self, job: Claimed, until: float) -> Outcome:
+        """Run a job until this monotonic time at most."""
+        running = asyncio.create_task(self._runner.run(job))
+        try:
+            await asyncio.wait([running], timeout=max(0.0, until - time.monotonic()))
+        finally:
+            running.cancel()  # or it is done: then this does nothing
+        return await running
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._threads.close()
+
+
+class Blocking:
+    """Runs jobs for a caller who has no event loop, or blocks it.
+
+    The runner has a loop in a thread of its own, and so have coroutines. Blocking functions come back to the calling
+    thread, which a test's own connections and settings may belong to. Nobody is left to stop those at a timeout.
+    """
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._loop = InLoop(tasks, _CallingThread(self._calls))
+
+    def run(self, job: Claimed, until: float) -> Outcome:
+        """Run a job; a coroutine until this monotonic time at most."""
+        ended: Future[Outcome] = Future()
+        context = contextvars.copy_context()
+
+        def aside() -> None:
+            try:
+                ended.set_result(context.run(asyncio.run, self._loop.run(job, until)))
+            except BaseException as error:
+                ended.set_exception(error)
+            finally:
+                self._calls.put(None)
+
+        thread = threading.Thread(target=aside, name="pgjobs testing", daemon=True)
+        thread.start()
+        while (call := self._calls.get()) is not None:
+            call()
+        thread.join()
+        return ended.result()
+
+
+class _CallingThread(ThreadExecutor):
+    """An executor for blocking functions, which somebody else takes out of a queue and calls."""
+
+    def __init__(self, calls: SimpleQueue[Callable[[], None] | None]) -> None:
+        super().__init__()
+        self._calls = calls
+
+    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
+        loop = asyncio.get_running_loop()
+        finished: asyncio.Future[Outcome] = loop.create_future()
+        inherited = contextvars.copy_context()
+
+        def call() -> None:
+            outcome = inherited.run(_call, task, arguments, context)
+            loop.call_soon_threadsafe(finished.set_result, outcome)
+
+        self._calls.put(call)
+        try:
+            return await asyncio.shield(finished)
+        except asyncio.CancelledError:
+            context._ask_to_stop()
+            return await finished  # it cannot be left behind: it has the caller's thread
+
+
+def _here(tasks: Tasks) -> dict[str, Task[Any, Any]]:
+    """The tasks, those for child processes as ones for this: a child would not see what a test has set up."""
+    here = dict(tasks)
+    for name, task in tasks.items():
+        if task.options_.executor == "process":
+            here[name] = copy.copy(task)
+            here[name].options_ = dataclasses.replace(
+                task.options_, executor="async" if task.is_coroutine else "thread"
+            )
+    return here

@@ -1,0 +1,68 @@
+"""An app for worker processes, which import it by its name. What its jobs do is told by rows and files."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pgjobs
+
+app = pgjobs.App()
+
+
+def tell(path: str) -> int:
+    """Write down which process runs it, and since when; return how many did so far."""
+    with Path(path).open("a") as file:
+        print(os.getpid(), time.monotonic(), file=file)
+    return len(Path(path).read_text().splitlines())
+
+
+@app.task
+async def add(a: int, b: int) -> int:
+    return a + b
+
+
+@app.task
+async def nap(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@app.task
+async def wait(path: str) -> int:
+    """Say who runs it, in a line of a file, and wait the first time; done when run again."""
+    if tell(path) == 1:
+        await asyncio.Event().wait()
+    return os.getpid()
+
+
+@app.task
+def block(path: str) -> None:
+    """The same, in a thread that holds on for ever."""
+    tell(path)
+    threading.Event().wait()
+
+
+@app.task(executor="process")
+def spin(path: str) -> None:
+    """The same, in a child of the worker that never lets go."""
+    tell(path)
+    while True:
+        time.monotonic()
+
+
+@app.task(max_attempts=9)
+async def crash() -> None:
+    """Take the worker along, every time."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def grab(path: str) -> None:
+    """The same, in a thread that holds the interpreter's lock, so that no other of Python's runs again."""
+    tell(path)
+    ctypes.PyDLL(None).sleep(3600)
