@@ -14,6 +14,7 @@ from pgjobs.errors import (
     JobNotFound,
     JobTimeout,
     LeaseLost,
+    MemoryExceeded,
     PgjobsError,
     ProcessDied,
     SchemaError,
@@ -24,9 +25,10 @@ from pgjobs.errors import (
     TransactionRequired,
     UnknownTask,
     WaitTimeout,
+    WorkerStuck,
 )
 from pgjobs.hooks import Event
-from pgjobs.job import AttemptError, FailedJob, Job, JobId, Priority, Spec, Status
+from pgjobs.job import AttemptError, FailedJob, Job, JobId, Priority, Progress, Spec, Status
 from pgjobs.middleware import log_runs, with_arguments, with_metadata
 from pgjobs.outcome import Cancel, Fail, Retry, Snooze
 from pgjobs.task import Task
@@ -57,9 +59,11 @@ __all__ = [
     "JobTimeout",
     "LeaseLost",
     "Linear",
+    "MemoryExceeded",
     "PgjobsError",
     "Priority",
     "ProcessDied",
+    "Progress",
     "Retry",
     "SchemaError",
     "SchemaMissing",
@@ -76,6 +80,7 @@ __all__ = [
     "WaitTimeout",
     "Worker",
     "WorkerOptions",
+    "WorkerStuck",
     "__version__",
     "log_runs",
     "with_arguments",

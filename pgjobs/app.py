@@ -76,6 +76,9 @@ class App:
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
         version: int = 1,
+        interrupt: bool = False,
+        max_rss: int | str | None = None,
+        max_jobs: int | None = None,
     ) -> TaskDecorator: ...
 
     def task(
@@ -95,6 +98,9 @@ class App:
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
         version: int = 1,
+        interrupt: bool = False,
+        max_rss: int | str | None = None,
+        max_jobs: int | None = None,
     ) -> Any:
         """Make a function a task of this app.
 
@@ -106,7 +112,10 @@ class App:
         give_up_after, seconds or a timedelta from its first failed run on, after which no retry is begun; on_failure,
         the task, or its name, of a job to enqueue when a job of this one dies; keep, "history" or "nothing" of a
         completed job; version of the signature, raised when a change of it would break jobs that are queued already (see
-        `Task.upcast`).
+        `Task.upcast`); interrupt, whether JobInterrupted is raised in a thread that is to stop, wherever its Python code is;
+        max_rss, how much memory its process may take, bytes or "512MB"; max_jobs, after how many jobs its process is
+        replaced.
+        A generator yields its progress: done, (done, total), (done, total, message) or a text; it returns its result.
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
 
@@ -118,7 +127,8 @@ class App:
             given_name: str = getattr(function, "__name__", "<lambda>") if name is None else name
             if given_name == "<lambda>":
                 raise ConfigurationError(f"{function!r} has no name of its own: give the task one with name=.")
-            default: ExecutorName = "async" if inspect.iscoroutinefunction(function) else "thread"
+            in_loop = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            default: ExecutorName = "async" if in_loop else "thread"
             options = TaskOptions.make(
                 given_name,
                 queue=queue,
@@ -136,6 +146,9 @@ class App:
                 ),
                 keep=keep,
                 version=version,
+                interrupt=interrupt,
+                max_rss=max_rss,
+                max_jobs=max_jobs,
             )
             task = Task(function, given_name, options, self, self._around_run)
             taken = self.tasks.get(task.name)

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from datetime import timedelta
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, get_args
 
 import click
 
@@ -16,10 +16,41 @@ from pgjobs.app import App
 from pgjobs.cli.apps import app_of
 from pgjobs.cli.durations import DURATION
 from pgjobs.cli.target import Command, Target, pass_target
+from pgjobs.task import ExecutorName
 from pgjobs.texts import span
 from pgjobs.worker import alone
 from pgjobs.worker.link import Orders
 from pgjobs.worker.supervisor import summary
+
+
+class Concurrency(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
+    """A number, or numbers by executor."""
+
+    name = "concurrency"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N|EXECUTOR=N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.partition("=") for part in value.split(",")]
+        try:
+            counts = {name.strip(): int(count or name) for name, _, count in parts}
+        except ValueError:
+            counts = {}
+        if not counts or any(not 1 <= count <= 10_000 for count in counts.values()):
+            self.fail(
+                f"{value!r} is no number from 1 to 10000, and not like async=100,thread=10,process=2.", param, ctx
+            )
+        if len(parts) == 1 and not parts[0][1]:
+            return int(value)
+        if not counts.keys() <= set(get_args(ExecutorName)):
+            self.fail(f"{value!r} names an executor other than async, thread and process.", param, ctx)
+        return counts
+
+
+CONCURRENCY = Concurrency()
 
 
 @click.command(cls=Command)
@@ -32,9 +63,9 @@ from pgjobs.worker.supervisor import summary
 )
 @click.option(
     "--concurrency",
-    type=click.IntRange(1, 10_000),
-    help="Jobs at a time, in each process. Default: by what the tasks are: 100 async ones, 10 threads, or a process for"
-    " every core.",
+    type=CONCURRENCY,
+    help="Jobs at a time, in each process: 20, or async=100,thread=10,process=2. Default: by what the tasks are: 100 async"
+    " ones, 10 threads, a process for every core.",
 )
 @click.option(
     "--processes",
@@ -68,7 +99,7 @@ from pgjobs.worker.supervisor import summary
 def worker(
     target: Target,
     queues: tuple[str, ...],
-    concurrency: int | None,
+    concurrency: int | dict[ExecutorName, int] | None,
     processes: int | None,
     lease: timedelta,
     grace: timedelta,
@@ -88,6 +119,7 @@ def worker(
     Examples:
       pgjobs worker --app shop.jobs:app
       pgjobs worker --app shop.jobs:app --queue ocr --queue mail --concurrency 4
+      pgjobs worker --app shop.jobs:app --concurrency async=100,process=2
       pgjobs worker --app shop.jobs:app --processes 4
       pgjobs worker --app shop.jobs:app --drain
     """

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from pgjobs.context import JobContext, JobInterrupted
-from pgjobs.errors import JobTimeout, ProcessDied
-from pgjobs.job import Claimed
+from pgjobs.errors import JobTimeout, MemoryExceeded, ProcessDied
+from pgjobs.job import Claimed, Progress
 from pgjobs.middleware import Around, log_runs
-from pgjobs.outcome import Failed, Outcome, Release, Snoozed
+from pgjobs.outcome import Cancelled, Failed, Outcome, Release, Snoozed
 from pgjobs.payload import decode
 from pgjobs.task import ExecutorName, Task
 from pgjobs.worker.executors import Executor
+from pgjobs.worker.executors.in_loop import timed_out
 from pgjobs.worker.settler import max_attempts
 
 log = logging.getLogger("pgjobs.worker")
 
 # Failures that executors put into words themselves, and the exceptions that policies know them by.
-_OURS: dict[str, type[BaseException]] = {kind.__name__: kind for kind in (JobTimeout, ProcessDied, JobInterrupted)}
+_OURS: dict[str, type[BaseException]] = {
+    kind.__name__: kind for kind in (JobTimeout, ProcessDied, MemoryExceeded, JobInterrupted)
+}
 
 UNKNOWN_FIRST = 5.0  # seconds until a job that this worker's code cannot do is looked at again; doubles with every run
 UNKNOWN_MOST = 3600.0
@@ -33,11 +37,20 @@ class Runner:
     def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[ExecutorName, Executor]) -> None:
         self._tasks = tasks
         self._executors = executors
+        self._runs: dict[tuple[int, int], _Run] = {}
         # At this level every run is worth a line when it starts and one when it ends.
         self._logged = logging.getLogger("pgjobs.task").isEnabledFor(logging.DEBUG)
 
-    async def run(self, job: Claimed, context: JobContext | None = None) -> Outcome:
-        """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release."""
+    async def run(
+        self,
+        job: Claimed,
+        context: JobContext | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> Outcome:
+        """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release.
+
+        Arguments: report is called with what the handler says of its progress, from any thread.
+        """
         task = self._tasks.get(job.task)
         if task is None:
             return _not_yet(job, f"has no task {job.task!r}. Is it started with the right --app?")
@@ -45,10 +58,13 @@ class Runner:
             return _not_yet(
                 job, f"has {job.task} at version {task.version}, and its payload is of version {job.version}"
             )
+        run = None
         try:
             context = context or make_context(job, task)
+            context._report = report
             arguments = task.present(decode(job.payload), job.version)
             executor = self._executors[task.options_.executor]
+            run = self._runs[job.id, job.run] = _Run(context, executor, asyncio.current_task())
             if self._logged:
                 with Around((log_runs,), context) as around:
                     around.result = await executor.run(task, job, arguments, context)
@@ -60,17 +76,42 @@ class Runner:
             if current is None or not current.cancelling():
                 # Nobody cancelled us: the handler raised it by itself, and that is a failure like any other.
                 outcome = Failed("asyncio.CancelledError", "the handler was cancelled from within")
+            elif context is not None and context.expired:
+                outcome = timed_out(context)  # a thread that was asked long ago, and is now left to itself
             else:
-                return Release()
+                outcome = Release()
         except BaseException as error:
             outcome = task.options_.policy.outcome(error, job.attempts + 1)
         else:
             if type(outcome) is Failed and (kind := _OURS.get(outcome.error)) is not None:
                 outcome = task.options_.policy.judge(outcome, kind(outcome.message), job.attempts + 1)
+        finally:
+            self._runs.pop((job.id, job.run), None)
+        if run is not None and run.asked and type(outcome) is Release:
+            outcome = Cancelled(run.reason)
         if type(outcome) is Failed:
             log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
                         outcome.error, outcome.message[:500], extra=job.fields)  # fmt: skip
         return outcome
+
+    def cancel(self, id: int, run: int, reason: str | None) -> bool:
+        """Stop a run, or ask it to where it cannot be stopped; once. Return whether that was news."""
+        running = self._runs.get((id, run))
+        if running is None or running.asked:
+            return False
+        running.asked, running.reason = True, reason
+        assert running.task is not None
+        running.executor.cancel(running.context, running.task)
+        return True
+
+
+@dataclass(slots=True)
+class _Run:
+    context: JobContext
+    executor: Executor
+    task: asyncio.Task[Any] | None
+    asked: bool = False
+    reason: str | None = None
 
 
 def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:

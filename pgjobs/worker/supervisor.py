@@ -39,7 +39,7 @@ LONGEST_PAUSE = 30.0
 LIVED = 10.0  # seconds after which a worker has lived
 OVERTIME = 10.0  # seconds after the grace, or after a second signal, until what still runs is killed
 
-KINDS = ("done", "failed", "snoozed", "cancelled", "release", "fenced")
+KINDS = ("done", "failed", "snoozed", "cancelled", "release", "fenced", "stuck")
 
 
 class Supervisor:
@@ -319,7 +319,7 @@ class Child:
 
 def summary(stats: Mapping[str, int]) -> str:
     """Say how many outcomes of each kind there were."""
-    words = {"release": "given back", "fenced": "lost to another worker"}
+    words = {"release": "given back", "fenced": "lost to another worker", "stuck": "threads did not stop"}
     return ", ".join(f"{stats[kind]:,} {words.get(kind, kind)}" for kind in KINDS if stats.get(kind)) or "nothing done"
 
 

@@ -10,7 +10,7 @@
 --
 -- A job goes back to the head of its queue (rank -3) with one more crash; at the third crash it is a poison pill and
 -- goes to the dead letters, and the job that its task wants then is enqueued, as its worker's row says (workers.on_failure).
--- The worker's row goes when nothing is left of it.
+-- A run that was asked to cancel is cancelled. The worker's row goes when nothing is left of it.
 --
 -- I1, I2. I3: the successor of a rescued run has a higher run, and until it is claimed nobody holds the job, so the
 -- rescued run can settle nothing. I12: bounded; called again when it was full.
@@ -33,6 +33,7 @@ declare
     v_row   record;
     v_queue text;
     v_queues text[];
+    v_cancelled bigint[];
     v_server timestamptz := pg_postmaster_start_time();
     -- The supervisor whose lock was tried last, and whether it was free. This session's own is not: see hold.
     v_tried integer := nullif(current_setting('pgjobs.supervisor', true), '')::integer;
@@ -78,45 +79,55 @@ begin
 
         with locked as materialized (
             select j.ctid as tid, j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes + 1 as crashes,
-                   j.priority, j.queue, j.task, j.payload, j.timeout, j.metadata, j.version
+                   j.priority, j.queue, j.task, j.payload, j.timeout, j.metadata, j.version, j.progress, j.cancel_reason,
+                   case when j.cancel_asked_at is not null then 'cancelled' when j.crashes >= 2 then 'dead' end as ending
             from pgjobs.jobs j
             where j.status = 'running' and j.worker = v_row.id and j.claimed_at >= v_row.claims_since
             order by j.claimed_at
             limit v_left
             for update skip locked
         ), gone as (
-            delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.crashes >= 3
+            delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.ending is not null
             returning l.*
         ), again as (
             update pgjobs.jobs j
-            set status = 'ready', worker = null, claimed_at = null, crashes = l.crashes, rank = -3, available_at = v_now, wake = false
+            set status = 'ready', worker = null, claimed_at = null, crashes = l.crashes, rank = -3, available_at = v_now, wake = false,
+                progress = null
             from locked l
-            where j.ctid = l.tid and l.crashes < 3
+            where j.ctid = l.tid and l.ending is null
             returning l.*
         ), written as materialized (
             -- I1: all else goes by what was written; see settle_others.
             select * from gone union all select * from again
         ), buried as (
             insert into pgjobs.dead_letters as d (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
-                                             priority, queue, task, payload, timeout, metadata, version, reason, error)
+                                             priority, queue, task, payload, timeout, metadata, version, progress, reason, error)
             select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
-                   w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.version, 'crashed',
+                   w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.version, w.progress, 'crashed',
                    'WorkerLost: its worker died or fell silent ' || w.crashes || ' times while it ran'
-            from written w where w.crashes >= 3
+            from written w where w.ending = 'dead'
             returning d as letter
         ), told as (
             insert into pgjobs.jobs (queue, task, payload, metadata, version, priority, rank, available_at, enqueued_at, wake)
             select f.queue, f.task, f.payload, f.metadata, f.version, f.priority, f.priority, v_now, v_now, pgjobs.flag_wake(f.queue, v_now)
             from buried b
             cross join lateral pgjobs.on_failure(b.letter, v_next) f
+        ), cancelled as (
+            insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts, max_attempts,
+                                            crashes, priority, status, queue, task, payload, metadata, version, progress, reason, errors)
+            select pgjobs.history_slot(v_now), w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts,
+                   w.crashes, w.priority, 'cancelled', w.queue, w.task, w.payload, w.metadata, w.version, w.progress, w.cancel_reason,
+                   case when w.run > 1 then pgjobs.errors_of(w.id) end
+            from written w where w.ending = 'cancelled'
         )
-        select count(*) filter (where w.crashes < 3), count(*) filter (where w.crashes >= 3),
-               array_agg(distinct w.queue) filter (where w.crashes < 3)
-        into rescued, dead, v_queues
+        select count(*) filter (where w.ending is null), count(*) filter (where w.ending = 'dead'),
+               array_agg(distinct w.queue) filter (where w.ending is null), array_agg(w.id) filter (where w.ending = 'cancelled')
+        into rescued, dead, v_queues, v_cancelled
         from written w;
 
         worker := v_row.id;
-        v_left := v_left - rescued - dead;
+        v_left := v_left - rescued - dead - coalesce(cardinality(v_cancelled), 0);
+        delete from pgjobs.attempts a where a.job_id = any (v_cancelled);
         if exists (select from pgjobs.leases_v1(v_row.id, 1)) then
             update pgjobs.workers w set gen = w.gen + 1, lost = true, lapses_at = least(w.lapses_at, v_now)
             where w.id = v_row.id and not w.lost

@@ -123,7 +123,7 @@ def test_a_cancelled_job_raises_with_its_reason(face: Face, app: pgjobs.App, tas
     id = face.enqueue(task, letter_id=7)
     waiting = wait(id)
     with app.client() as client:
-        assert client.cancel([id], "ordered twice") == [id]
+        assert client.cancel([id], "ordered twice").cancelled == [id]
     again: Callable[[], Any] = lambda: wait_for(face, app, id)  # noqa: E731
     for told in (waiting.result, again):
         with pytest.raises(pgjobs.JobCancelled, match=rf"^Job {id} was cancelled: ordered twice$") as cancelled:

@@ -211,7 +211,7 @@ def test_the_version_of_a_payload_stays_with_its_job(
 
 def app_cancel(db: Connection, id: int) -> None:
     call = calls.cancel([id], "r")
-    assert call.read(db.execute(call.sql, call.params).fetchall()) == [id]
+    assert call.read(db.execute(call.sql, call.params).fetchall()).cancelled == [id]
 
 
 @pytest.mark.parametrize("version", [0, -1, 32_768])

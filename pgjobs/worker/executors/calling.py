@@ -1,0 +1,63 @@
+"""Calls a handler, whatever kind of function it is. A generator yields its progress and returns its result."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import aclosing, closing
+from typing import Any
+
+from pgjobs.context import JobContext
+from pgjobs.task import Task
+
+
+def call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Any:
+    """Call a function or run a generator to its end, within the app's middleware, and return its result.
+
+    A generator that is asked to stop is closed where it yields: its `finally` blocks run, and JobInterrupted is raised.
+    """
+    bound = task.bind(arguments, context)
+    with task.around(context) as around:
+        result = task.function(**bound)
+        around.result = _finish(result, context) if task.is_generator else result
+    return around.result
+
+
+async def acall(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Any:
+    """Await a coroutine function and return its result; run an asynchronous generator to its end, which has none."""
+    bound = task.bind(arguments, context)
+    with task.around(context) as around:
+        result = task.function(**bound)
+        if task.is_generator:
+            async with aclosing(result):
+                async for said in result:
+                    _say(context, said)
+        else:
+            around.result = await result
+    return around.result
+
+
+def _finish(steps: Generator[Any, None, Any], context: JobContext) -> Any:
+    with closing(steps):
+        while True:
+            try:
+                said = next(steps)
+            except StopIteration as end:
+                return end.value
+            _say(context, said)
+            context.check()
+
+
+def _say(context: JobContext, said: Any) -> None:
+    match said:
+        case str():
+            context.progress(message=said)
+        case int() | float() | None:
+            context.progress(said)
+        case (done, total):
+            context.progress(done, total)
+        case (done, total, message):
+            context.progress(done, total, message)
+        case _:
+            raise TypeError(
+                f"a task yields done, (done, total), (done, total, message) or a text, not {type(said).__name__}"
+            )
