@@ -51,6 +51,10 @@ class JobNotFound(PgjobsError):
     """There is no such job, or no such dead letter."""
 
 
+class JobNotWaiting(PgjobsError):
+    """The job runs, is finished or dead, and can no longer be changed."""
+
+
 class LeaseLost(PgjobsError):
     """The worker is no longer known to the database: its lease lapsed and its jobs were taken back."""
 
@@ -67,6 +71,7 @@ _BY_SQLSTATE: dict[str, type[PgjobsError]] = {
     "PJ001": InvalidJob,
     "PJ002": JobNotFound,
     "PJ004": LeaseLost,
+    "PJ006": JobNotWaiting,
     # Raised by the server itself when our schema, a table or a function is not there.
     "3F000": SchemaMissing,
     "42P01": SchemaMissing,

@@ -124,3 +124,4 @@ class Job:
     reason: str | None = None  # why it was cancelled, or is dead
     metadata: dict[str, Any] | None = None
     errors: tuple[AttemptError, ...] = field(default=())
+    line: str | None = None  # what it waits for, if its status is waiting

@@ -23,7 +23,7 @@ from pgjobs.connections import PsycopgRunner, is_broken, reason, run
 from pgjobs.errors import LeaseLost
 from pgjobs.pools import CONNECT
 from pgjobs.worker.loop import Every, drive
-from pgjobs.worker.upkeep import Prune, Rescue
+from pgjobs.worker.upkeep import Prune, Rescue, Resume
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -59,6 +59,7 @@ class Keeper:
         steps = [
             Every(self, min(self._lease / 3, timedelta(seconds=10))),
             Every(Rescue(self.client), min(self._lease / 4, timedelta(seconds=2))),
+            Every(Resume(self.client), timedelta(seconds=1)),
             Every(Prune(self.client), timedelta(minutes=10)),
         ]
         self._thread = threading.Thread(

@@ -27,6 +27,18 @@ class Rescue:
 
 
 @dataclass(slots=True)
+class Resume:
+    """Takes the jobs of resumed tasks out of their lines again."""
+
+    client: Callable[[], Client]
+    limit: int = 1000
+
+    def step(self) -> int:
+        """Take back up to `limit` jobs and return how many."""
+        return self.client().resume_tasks(self.limit)
+
+
+@dataclass(slots=True)
 class Prune:
     """Empties the next slot of the history ring before its turn comes."""
 
