@@ -20,11 +20,13 @@ begin
     v_period := v_period - ((v_period - p_slot) & 15) + 1;
     if to_timestamp(v_period * 43200) <= v_before then
         execute format('select count(*) from only %s', v_name) into pruned;  -- before the lock, which keeps readers out
+        if pruned = 0 then
+            return next;
+            return;
+        end if;
         begin
-            if pruned > 0 then
-                execute format('lock table only %s in access exclusive mode nowait', v_name);
-                execute format('truncate only %s', v_name);
-            end if;
+            execute format('lock table only %s in access exclusive mode nowait', v_name);
+            execute format('truncate only %s', v_name);
             emptied := true;
             return next;
             return;

@@ -149,7 +149,7 @@ def test_a_slot_whose_period_is_over_for_so_long_goes_as_a_whole(db: Connection,
 def test_a_slot_that_somebody_reads_is_pruned_row_by_row_without_waiting(connect: Connect) -> None:
     db, reader = connect(), connect(autocommit=False)
     clock = Clock(db)
-    first, second, third = (finish_one(db) for _ in range(3))
+    _, second, third = (finish_one(db) for _ in range(3))
     clock.advance(3 * PERIOD)
     assert one(reader, "select count(*) from pgjobs.job_history") == 3
     db.execute("set statement_timeout = '10 s'")
