@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from pgjobs import calls
-from pgjobs.calls import Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
+from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.connections import AsyncRunner, arun
-from pgjobs.job import Job, JobId, Lease, Spec, Status
+from pgjobs.job import Job, JobId, Lease, Progress, Spec, Status
 
 
 class AsyncClient:
@@ -35,8 +35,8 @@ class AsyncClient:
         """List jobs, newest first, without their errors."""
         return await arun(self._runner, calls.jobs(status, queue, task, limit))
 
-    async def cancel(self, ids: Sequence[int], reason: str | None = None) -> list[int]:
-        """Cancel jobs that wait and return the ids that were cancelled."""
+    async def cancel(self, ids: Sequence[int], reason: str | None = None) -> Cancellation:
+        """Cancel jobs that wait, ask those that run to stop, and return which is which."""
         return await arun(self._runner, calls.cancel(ids, reason))
 
     async def failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
@@ -114,6 +114,14 @@ class AsyncClient:
     async def release(self, leases: Sequence[Lease]) -> calls.Step:
         """Give jobs of one worker back unstarted, not counted."""
         return await arun(self._runner, calls.release(leases))
+
+    async def cancel_asked(self, worker: int, limit: int) -> list[tuple[int, int, str | None]]:
+        """List the runs of a worker that are asked to stop: id, run, reason."""
+        return await arun(self._runner, calls.cancel_asked(worker, limit))
+
+    async def progress(self, leases: Sequence[Lease], said: Sequence[Progress]) -> calls.Step:
+        """Write what runs of one worker say of their progress; return those that are locked for a moment."""
+        return await arun(self._runner, calls.progress(leases, said))
 
     async def register(
         self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta

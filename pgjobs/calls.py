@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar, cast
 
 from pgjobs.errors import JobNotFound, SchemaTooNew, SchemaTooOld
-from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Spec, Status
+from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Progress, Spec, Status
 from pgjobs.version import SCHEMA_VERSION
 
 T = TypeVar("T")
@@ -276,10 +276,33 @@ def failed(filter: Filter, limit: int, after: int = 0) -> Call[list[int]]:
     )
 
 
-def cancel(ids: Sequence[int], reason: str | None) -> Call[list[int]]:
-    """Cancel jobs that wait; returns the ids that were cancelled."""
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What became of the jobs that were to be cancelled, by id; those that are in no list were over already, or never were."""
+
+    cancelled: list[int]  # they waited
+    asked: list[int]  # they run: their workers stop them, within a second as a rule
+    locked: list[int]  # somebody has them locked for a moment: ask again
+
+
+def cancel(ids: Sequence[int], reason: str | None) -> Call[Cancellation]:
+    """Cancel jobs that wait, and ask those that run to stop; returns which is which."""
+
+    def read(rows: Rows) -> Cancellation:
+        by_status: dict[str, list[int]] = {"cancelled": [], "asked": [], "locked": []}
+        for id, status in rows:
+            by_status[status].append(id)
+        return Cancellation(**by_status)
+
+    return Call("select id, status from pgjobs.cancel(%s::bigint[], %s::text)", (_numbers(ids), reason), read)
+
+
+def cancel_asked(worker: int, limit: int) -> Call[list[tuple[int, int, str | None]]]:
+    """List the runs of a worker that are asked to stop: id, run, reason."""
     return Call(
-        "select pgjobs.cancel(%s::bigint[], %s::text)", (_numbers(ids), reason), lambda rows: [row[0] for row in rows]
+        "select id, run, reason from pgjobs.cancel_asked_v1(%s::integer, %s::integer)",
+        (worker, limit),
+        lambda rows: [(id, run, reason) for id, run, reason in rows],
     )
 
 
@@ -397,9 +420,19 @@ def prune_history(older_than: timedelta, slot: int, limit: int, after: int = 0) 
     )
 
 
+def progress(leases: Sequence[Lease], said: Sequence[Progress]) -> Call[Step]:
+    """Write what runs of one worker say of their progress; returns those that are locked for a moment."""
+    return Call(
+        "select verb, id, run from pgjobs.progress_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb)",
+        (leases[0].worker, _numbers([lease.id for lease in leases]), _numbers([lease.run for lease in leases]),
+         json.dumps([dataclasses.asdict(each) for each in said])),
+        _read_step,
+    )  # fmt: skip
+
+
 _JOB_COLUMNS = (
     "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, enqueued_at,"
-    " available_at, claimed_at, finished_at, result::text, reason, metadata::text, line"
+    " available_at, claimed_at, finished_at, result::text, reason, metadata::text, progress::text, line"
 )
 
 
@@ -432,13 +465,14 @@ def jobs(
 
 def _read_job(row: Row) -> Job:
     (id, queue, task, status, priority, payload, attempts, max_attempts, crashes, run, worker, enqueued_at,
-     available_at, claimed_at, finished_at, result, reason, metadata, line, errors) = row  # fmt: skip
+     available_at, claimed_at, finished_at, result, reason, metadata, progress, line, errors) = row  # fmt: skip
     return Job(
         id, queue, task, Status(status), Priority(priority), _json(payload), attempts, max_attempts, crashes, run,
         worker, enqueued_at, available_at, claimed_at, finished_at,
         None if result is None else _json(result), reason,
         None if metadata is None else _json(metadata),
         tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
+        None if progress is None else Progress(**_json(progress)),
         line,
     )  # fmt: skip
 

@@ -102,6 +102,22 @@ class AttemptError:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run says it is. What it did not say is None."""
+
+    done: float | None = None
+    total: float | None = None
+    message: str | None = None
+
+    @property
+    def fraction(self) -> float | None:
+        """How much is done, from 0 to 1; None when nobody knows."""
+        if self.done is None or not self.total:
+            return None
+        return min(max(self.done / self.total, 0.0), 1.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """A job as it was when it was looked up: live, finished or dead."""
 
@@ -124,4 +140,5 @@ class Job:
     reason: str | None = None  # why it was cancelled, or is dead
     metadata: dict[str, Any] | None = None
     errors: tuple[AttemptError, ...] = field(default=())
+    progress: Progress | None = None  # what its last run said, while it runs and when it is over
     line: str | None = None  # what it waits for, if its status is waiting

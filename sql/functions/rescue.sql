@@ -1,7 +1,7 @@
 -- rescue: takes back the jobs of workers whose lease has lapsed, up to p_limit of them. Run by whoever looks.
 --
 -- A job goes back to the head of its queue (rank -3) with one more crash; at the third crash it is a poison pill and
--- goes to the dead letters. The worker's row goes when nothing is left of it.
+-- goes to the dead letters. A run that was asked to cancel is cancelled. The worker's row goes when nothing is left of it.
 --
 -- I1, I2. I3: the successor of a rescued run has a higher run, and until it is claimed nobody holds the job, so the
 -- rescued run can settle nothing. I12: bounded; called again when it was full.
@@ -21,6 +21,7 @@ declare
     v_row   record;
     v_queue text;
     v_queues text[];
+    v_cancelled bigint[];
 begin
     loop
         -- Downwards, so that each probe meets the newest version of the next worker first.
@@ -39,39 +40,49 @@ begin
 
         with locked as materialized (
             select j.ctid as tid, j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes + 1 as crashes,
-                   j.priority, j.queue, j.task, j.payload, j.timeout, j.metadata
+                   j.priority, j.queue, j.task, j.payload, j.timeout, j.metadata, j.progress, j.cancel_reason,
+                   case when j.cancel_asked_at is not null then 'cancelled' when j.crashes >= 2 then 'dead' end as ending
             from pgjobs.jobs j
             where j.status = 'running' and j.worker = v_row.id and j.claimed_at >= v_row.claims_since
             order by j.claimed_at
             limit v_left
             for update skip locked
         ), gone as (
-            delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.crashes >= 3
+            delete from pgjobs.jobs j using locked l where j.ctid = l.tid and l.ending is not null
             returning l.*
         ), again as (
             update pgjobs.jobs j
-            set status = 'ready', worker = null, claimed_at = null, crashes = l.crashes, rank = -3, available_at = v_now, wake = false
+            set status = 'ready', worker = null, claimed_at = null, crashes = l.crashes, rank = -3, available_at = v_now, wake = false,
+                progress = null
             from locked l
-            where j.ctid = l.tid and l.crashes < 3
+            where j.ctid = l.tid and l.ending is null
             returning l.*
         ), written as materialized (
             -- I1: all else goes by what was written; see settle_others.
             select * from gone union all select * from again
         ), buried as (
             insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
-                                             priority, queue, task, payload, timeout, metadata, reason, error)
+                                             priority, queue, task, payload, timeout, metadata, progress, reason, error)
             select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
-                   w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, 'crashed',
+                   w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.progress, 'crashed',
                    'WorkerLost: its worker died or fell silent ' || w.crashes || ' times while it ran'
-            from written w where w.crashes >= 3
+            from written w where w.ending = 'dead'
+        ), cancelled as (
+            insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts, max_attempts,
+                                            crashes, priority, status, queue, task, payload, metadata, progress, reason, errors)
+            select pgjobs.history_slot(v_now), w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts,
+                   w.crashes, w.priority, 'cancelled', w.queue, w.task, w.payload, w.metadata, w.progress, w.cancel_reason,
+                   case when w.run > 1 then pgjobs.errors_of(w.id) end
+            from written w where w.ending = 'cancelled'
         )
-        select count(*) filter (where w.crashes < 3), count(*) filter (where w.crashes >= 3),
-               array_agg(distinct w.queue) filter (where w.crashes < 3)
-        into rescued, dead, v_queues
+        select count(*) filter (where w.ending is null), count(*) filter (where w.ending = 'dead'),
+               array_agg(distinct w.queue) filter (where w.ending is null), array_agg(w.id) filter (where w.ending = 'cancelled')
+        into rescued, dead, v_queues, v_cancelled
         from written w;
 
         worker := v_row.id;
-        v_left := v_left - rescued - dead;
+        v_left := v_left - rescued - dead - coalesce(cardinality(v_cancelled), 0);
+        delete from pgjobs.attempts a where a.job_id = any (v_cancelled);
         if exists (select from pgjobs.leases_v1(v_row.id, 1)) then
             update pgjobs.workers w set gen = w.gen + 1, lost = true
             where w.id = v_row.id and not w.lost

@@ -9,6 +9,7 @@
 --   snooze   again after delay, not counted
 --   release  given back as if it had not been claimed: first in its queue, not counted
 --   cancel   finished, with a reason
+-- A run that somebody asked to cancel ends as cancelled whatever comes of it, unless it completes; see cancel.
 --
 -- Returns rows only for what was not settled:
 --   fenced   the lease is over: somebody took the job back, and the outcome is void
@@ -51,14 +52,14 @@ begin
         ), gone as (
             delete from pgjobs.jobs j using locked l where j.ctid = l.tid
             returning j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes, j.priority,
-                      j.queue, j.task, j.payload, j.metadata, l.keep, l.ord
+                      j.queue, j.task, j.payload, j.metadata, j.progress, l.keep, l.ord
         ), kept as (
             insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
                                             max_attempts, crashes, priority, status, queue, task, payload, metadata,
-                                            result, errors)
+                                            progress, result, errors)
             select v_slot, g.id, g.enqueued_at, g.claimed_at, v_now, g.worker, g.run, g.attempts,
                    g.max_attempts, g.crashes, g.priority, 'completed', g.queue, g.task, g.payload, g.metadata,
-                   nullif(p_results -> (g.ord - 1)::integer, 'null'),
+                   g.progress, nullif(p_results -> (g.ord - 1)::integer, 'null'),
                    case when g.run > 1 then pgjobs.errors_of(g.id) end
             from gone g
             where g.keep

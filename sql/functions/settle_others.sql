@@ -28,19 +28,20 @@ begin
         order by g.id, g.run, g.ord
     ), locked as materialized (
         select j.tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
-               j.crashes, j.priority, j.max_attempts, g.ord, g.outcome, g.error, g.message, g.traceback, g.reason,
+               j.crashes, j.priority, j.max_attempts, j.progress, g.ord, g.outcome, g.error, g.message, g.traceback,
+               coalesce(g.reason, j.cancel_reason) as reason,
                j.attempts + (g.outcome in ('retry', 'fail'))::integer as attempts,
                -- A century at most: a time beyond the year 9999 no client could read.
                v_now + make_interval(secs => least(greatest(g.delay, 0), 3155760000)) as again_at,
                case
-                   when g.outcome = 'cancel' then 'cancelled'
+                   when g.outcome = 'cancel' or j.cancel_asked_at is not null then 'cancelled'
                    when g.outcome = 'fail' then 'failed'
                    when g.outcome = 'retry' and j.attempts + 1 >= coalesce(j.max_attempts, g.max_attempts, 1) then 'exhausted'
                end as ending
         from given g
         cross join lateral (
             select j.ctid as tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at,
-                   j.worker, j.crashes, j.priority, j.max_attempts, j.attempts
+                   j.worker, j.crashes, j.priority, j.max_attempts, j.attempts, j.progress, j.cancel_asked_at, j.cancel_reason
             from pgjobs.jobs j
             where j.id = g.id and j.run = g.run and j.worker = p_worker
             limit 1
@@ -51,7 +52,7 @@ begin
         returning l.*
     ), again as (
         update pgjobs.jobs j
-        set status = 'ready', worker = null, claimed_at = null, attempts = l.attempts, wake = false,
+        set status = 'ready', worker = null, claimed_at = null, attempts = l.attempts, wake = false, progress = null,
             rank = case when l.outcome = 'release' then -3 else j.priority end,
             available_at = case when l.outcome = 'release' then v_now else l.again_at end
         from locked l
@@ -66,27 +67,35 @@ begin
         select w.id, w.run, w.attempts, w.worker, w.claimed_at, v_now,
                coalesce(w.error, 'Error'), coalesce(w.message, ''), w.traceback
         from written w
-        where w.outcome in ('retry', 'fail')
+        where w.outcome in ('retry', 'fail') and w.ending is distinct from 'cancelled'
     ), dead as (
         insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
-                                         priority, queue, task, payload, timeout, metadata, reason, error)
+                                         priority, queue, task, payload, timeout, metadata, progress, reason, error)
         select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
-               w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.ending,
+               w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.progress, w.ending,
                concat_ws(': ', coalesce(w.error, 'Error'), nullif(w.message, ''))
         from written w
         where w.ending in ('failed', 'exhausted')
     ), cancelled as (
         insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
                                         max_attempts, crashes, priority, status, queue, task, payload, metadata,
-                                        reason, errors)
+                                        progress, reason, errors)
         select pgjobs.history_slot(v_now), w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts,
                w.max_attempts, w.crashes, w.priority, 'cancelled', w.queue, w.task, w.payload, w.metadata,
-               w.reason, case when w.run > 1 then pgjobs.errors_of(w.id) end
+               w.progress, w.reason,
+               case
+                   -- What it failed with when it was asked to stop: this statement would not see its row in attempts.
+                   when w.outcome in ('retry', 'fail') then
+                       coalesce(pgjobs.errors_of(w.id), '[]') || jsonb_build_array(jsonb_build_object(
+                           'run', w.run, 'attempt', w.attempts, 'worker', w.worker, 'started_at', w.claimed_at, 'failed_at', v_now,
+                           'error', coalesce(w.error, 'Error'), 'message', coalesce(w.message, ''), 'traceback', w.traceback))
+                   when w.run > 1 then pgjobs.errors_of(w.id)
+               end
         from written w
         where w.ending = 'cancelled'
     )
     select array_agg(w.ord), array_agg(w.id) filter (where w.ending = 'cancelled' and w.run > 1),
-           array_agg(distinct w.queue) filter (where w.outcome = 'release')
+           array_agg(distinct w.queue) filter (where w.outcome = 'release' and w.ending is null)
     into v_settled, v_failed, v_queues
     from written w;
 

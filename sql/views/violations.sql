@@ -34,6 +34,10 @@ create or replace view pgjobs.violations as
     from pgjobs.jobs j join pgjobs.workers w on w.id = j.worker
     where j.status = 'running' and j.claimed_at < w.claims_since
     union all
+    select 'I3', j.id, 'is ' || j.status || ' but holds what a run was asked or said'
+    from pgjobs.jobs j
+    where j.status <> 'running' and (j.cancel_asked_at is not null or j.cancel_reason is not null or j.progress is not null)
+    union all
     select 'I2', null, 'worker ' || w.id || ' has ' || count(*) || ' rows' from pgjobs.workers w group by w.id having count(*) > 1
     union all
     select 'I4', j.id, 'has an attempt of run ' || max(a.run) || ' but is at run ' || j.run

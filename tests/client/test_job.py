@@ -112,7 +112,7 @@ def test_a_job_that_is_dead(face: Face, app: pgjobs.App, task: Task, hands: Hand
 def test_a_job_that_was_cancelled(face: Face, app: pgjobs.App, task: Task) -> None:
     id = face.enqueue(task, letter_id=7)
     with face.client(app) as client:
-        assert face.do(client.cancel([id], "not needed")) == [id]
+        assert face.do(client.cancel([id], "not needed")).cancelled == [id]
     job = face.job(app, id)
     assert (job.status, job.reason, job.result) == (Status.CANCELLED, "not needed", None)
 

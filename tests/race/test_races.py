@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pgjobs.calls import Filter, Step
+from pgjobs.calls import Cancellation, Filter, Step
 from pgjobs.errors import JobNotFound, LeaseLost
 from pgjobs.job import Spec, Status
 from tests.conftest import Connection
@@ -500,16 +500,16 @@ def test_a_cancel_passes_by_a_job_that_is_being_claimed(connect: Connect, db: Co
     worker, open_ = Worker(db), connect(autocommit=False)
     first, second = client(db).enqueue_many([Spec("work")] * 2)
     worker.on(open_).claim(1)
-    assert client(db).cancel([first, second]) == [second]
+    assert client(db).cancel([first, second]) == Cancellation([second], [], [first])
     open_.commit()
-    assert client(db).cancel([first]) == []
+    assert client(db).cancel([first]) == Cancellation([], [first], [])
     assert (job(db, first).status, job(db, second).status) == (Status.RUNNING, Status.CANCELLED)
 
 
 def test_a_claim_passes_by_a_job_that_is_being_cancelled(connect: Connect, db: Connection) -> None:
     worker, open_ = Worker(db), connect(autocommit=False)
     first, second = client(db).enqueue_many([Spec("work")] * 2)
-    assert client(open_).cancel([first]) == [first]
+    assert client(open_).cancel([first]).cancelled == [first]
     assert ids(worker.claim()) == [second]
     open_.commit()
     assert worker.claim(head=True) == []
@@ -519,10 +519,41 @@ def test_a_claim_passes_by_a_job_that_is_being_cancelled(connect: Connect, db: C
 def test_of_two_cancels_at_once_one_cancels(connect: Connect, db: Connection) -> None:
     open_ = connect(autocommit=False)
     id = enqueue_one(db)
-    assert client(open_).cancel([id], "first") == [id]
-    assert client(db).cancel([id], "second") == []
+    assert client(open_).cancel([id], "first").cancelled == [id]
+    assert client(db).cancel([id], "second") == Cancellation([], [], [id])
     open_.commit()
     assert job(db, id).reason == "first"
+
+
+@pytest.mark.parametrize("outcome", ["complete", "retry", "release", "snooze"])
+def test_a_request_that_comes_just_before_a_settle_locks_the_row_is_heeded(
+    connect: Connect, db: Connection, aside: CallAside, outcome: str
+) -> None:
+    worker = Worker(connect())
+    id = enqueue_one(db)
+    claimed = worker.claim_one()
+
+    def settle() -> Step:
+        return worker.complete(claimed) if outcome == "complete" else worker.settle(claimed, outcome, max_attempts=2)
+
+    with held_up(db, "settle" if outcome == "complete" else "settle_others", "j.id = g.id and j.run = g.run"):
+        settling = aside(worker.connection, settle)
+        assert settling.waits(db)
+        assert client(db).cancel([id], "not needed").asked == [id]
+        db.execute("select pg_advisory_unlock(42)")
+        step = settling.result()
+    assert step.locked == [(id, claimed.run)]
+    assert settle().locked == []
+    assert job(db, id).status is (Status.COMPLETED if outcome == "complete" else Status.CANCELLED)
+
+
+def test_a_request_passes_by_a_run_that_is_being_settled(connect: Connect, db: Connection) -> None:
+    worker, open_ = Worker(db), connect(autocommit=False)
+    id = enqueue_one(db)
+    worker.on(open_).settle(worker.claim_one(), "release")
+    assert client(db).cancel([id]) == Cancellation([], [], [id])
+    open_.commit()
+    assert client(db).cancel([id]).cancelled == [id]
 
 
 # enqueue and a worker that begins to wait

@@ -26,10 +26,10 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pgjobs.calls import Filter, Scan, Settlement, Step
+from pgjobs.calls import Cancellation, Filter, Scan, Settlement, Step
 from pgjobs.client import Client
 from pgjobs.errors import JobNotFound, LeaseLost, PgjobsError
-from pgjobs.job import Claimed, Lease, Priority, Spec
+from pgjobs.job import Claimed, Lease, Priority, Progress, Spec
 from pgjobs.worker.cursors import Cursors
 from tests.conftest import Connection
 from tests.sql.by_hand import LEASE, OVERLAP, Connect, Ear, StoppedClock, client, empty
@@ -44,6 +44,8 @@ SLOTS: Sequence[tuple[str, ...]] = (("a", "b"), ("a",), ("b", "a"))  # the queue
 WORTH = frozenset({
     "claimed", "claim was full", "claim left out a paused queue", "claim was refused", "completed", "completed unkept",
     "retried", "exhausted", "failed", "snoozed", "released", "cancelled by the handler", "cancelled while waiting",
+    "asked to cancel", "completed though asked to cancel", "cancelled as asked", "cancelled as asked after a failure",
+    "cancelled by a rescue",
     "fenced after a rescue", "fenced by a wrong worker", "fenced by a wrong run", "rescued", "rescued in part",
     "died of crashes", "renewed", "renewal was refused", "retried a dead letter", "retried nothing for a missing id",
     "committed late, announced", "committed late, not announced", "rolled back", "pruned", "resigned holding jobs",
@@ -73,7 +75,7 @@ Draw = Callable[..., Any]
 STEPS = {
     "settle": 12, "claim": 8, "enqueue_many": 4, "settle_and_claim": 4, "retry_failed": 4, "replay": 4, "enqueue": 2,
     "overtake": 3, "enqueue_in_open_transaction": 3, "commit": 3, "roll_back": 2, "time_passes": 4, "days_pass": 2, "die": 3, "rescue": 2,
-    "renew": 2, "list_leases": 1, "resign": 2, "release": 2, "cancel": 1, "pause": 1, "resume": 2, "prune": 1,
+    "renew": 2, "list_leases": 1, "resign": 2, "release": 2, "cancel": 3, "say_progress": 2, "pause": 1, "resume": 2, "prune": 1,
 }  # fmt: skip
 # What upsets the rest; some examples go without some of it.
 UPSETS = ("roll_back", "release", "resign", "days_pass", "die", "cancel", "pause")
@@ -98,6 +100,8 @@ class Modelled:
     finished_at: datetime | None = None
     reason: str | None = None
     errors: list[int] = field(default_factory=list)  # the runs that failed
+    asked: str | None = None  # why its run is to be cancelled
+    progress: int | None = None  # what its run said last
 
     @property
     def row(self) -> tuple[Any, ...]:
@@ -105,38 +109,46 @@ class Modelled:
         return (
             self.id, self.status, self.queue, self.priority, self.rank, self.available_at, self.run, self.attempts,
             self.crashes, self.worker, self.claimed_at, self.finished_at, self.reason, self.errors,
+            self.asked, self.progress,
         )  # fmt: skip
 
     def ready(self, at: datetime, rank: int) -> None:
         """Make it wait."""
         self.status, self.available_at, self.rank, self.worker, self.claimed_at = "ready", at, rank, None, None
+        self.asked = self.progress = None
 
     def end(self, status: str, at: datetime, reason: str | None = None) -> None:
         """Make it finished or dead."""
         self.status, self.finished_at, self.reason, self.available_at, self.rank = status, at, reason, None, None
+        self.asked = None
 
 
 # All jobs; all workers, with negative ids; and, which must not be, violations.
 TABLES = b"""
 select j.id, j.status, j.queue, j.priority, j.rank, j.available_at, j.run, j.attempts, j.crashes, j.worker, j.claimed_at,
        null::timestamptz, null,
-       coalesce((select array_agg(a.run order by a.run) from pgjobs.attempts a where a.job_id = j.id), '{}')
+       coalesce((select array_agg(a.run order by a.run) from pgjobs.attempts a where a.job_id = j.id), '{}'),
+       j.cancel_reason, (j.progress ->> 'done')::integer
 from pgjobs.jobs j
 union all
 select d.id, 'dead', d.queue, d.priority, null, null, d.run, d.attempts, d.crashes, d.worker, d.claimed_at,
        d.failed_at, d.reason,
-       coalesce((select array_agg(a.run order by a.run) from pgjobs.attempts a where a.job_id = d.id), '{}')
+       coalesce((select array_agg(a.run order by a.run) from pgjobs.attempts a where a.job_id = d.id), '{}'),
+       null, (d.progress ->> 'done')::integer
 from pgjobs.dead_letters d
 union all
 select h.id, h.status, h.queue, h.priority, null, null, h.run, h.attempts, h.crashes, h.worker, h.claimed_at,
        h.finished_at, h.reason,
-       coalesce((select array_agg((e ->> 'run')::integer) from jsonb_array_elements(h.errors) e), '{}')
+       coalesce((select array_agg((e ->> 'run')::integer) from jsonb_array_elements(h.errors) e), '{}'),
+       null, (h.progress ->> 'done')::integer
 from pgjobs.job_history h
 union all
-select -w.id, case when w.lost then 'lost' else 'worker' end, null, null, null, w.lapses_at, null, null, null, null, null, null, null, null
+select -w.id, case when w.lost then 'lost' else 'worker' end, null, null, null, w.lapses_at, null, null, null, null, null, null, null,
+       null, null, null
 from pgjobs.workers w
 union all
-select 0, v.invariant || ': job ' || v.job || ' ' || v.breach, null, null, null, null, null, null, null, null, null, null, null, null
+select 0, v.invariant || ': job ' || v.job || ' ' || v.breach, null, null, null, null, null, null, null, null, null, null,
+       null, null, null, null
 from pgjobs.violations v
 order by 1
 """
@@ -155,7 +167,7 @@ class ModelledWorker:
     @property
     def row(self) -> tuple[Any, ...]:
         """What TABLES shows of it."""
-        return (-self.id, "lost" if self.lost else "worker", None, None, None, self.lapses_at, *[None] * 8)
+        return (-self.id, "lost" if self.lost else "worker", None, None, None, self.lapses_at, *[None] * 10)
 
 
 class Machine(RuleBasedStateMachine):
@@ -199,7 +211,7 @@ class Machine(RuleBasedStateMachine):
         match step:
             case "commit" | "roll_back":
                 possible = bool(self.pending)
-            case "settle":
+            case "settle" | "say_progress":
                 possible = bool(self._holders())
             case "replay" | "release":
                 possible = bool(self.leases)
@@ -460,6 +472,15 @@ class Machine(RuleBasedStateMachine):
     def _apply(
         self, job: Modelled, outcome: str, delay: float = 0, max_attempts: int | None = None, reason: str | None = None
     ) -> None:
+        if job.asked and outcome not in ("complete", "unkept"):
+            failed = outcome in ("retry", "fail")
+            self._saw("cancelled as asked after a failure" if failed else "cancelled as asked")
+            if failed:
+                job.attempts += 1
+                job.errors.append(job.run)
+            job.end("cancelled", self.now, reason or job.asked)
+            return
+        self._saw("completed though asked to cancel", job.asked is not None)
         if outcome in ("retry", "fail"):
             job.attempts += 1
             job.errors.append(job.run)
@@ -487,6 +508,16 @@ class Machine(RuleBasedStateMachine):
             case "release":
                 job.ready(self.now, -3)
                 self._saw("released")
+
+    def say_progress(self, draw: Draw) -> None:
+        chosen = self._some_leases(draw, self.leases, at_least=1)
+        worker, done = draw(st.sampled_from(self._holders())), draw(st.integers(0, 9))
+        leases = [lease._replace(worker=worker) for lease in [*chosen, draw(st.sampled_from(self._held_by(worker)))]]
+        leases = list({lease.id: lease for lease in leases}.values())
+        assert self.client.progress(leases, [Progress(done)] * len(leases)).locked == []
+        for lease in leases:
+            if lease in self._held_by(worker):
+                self.jobs[lease.id].progress = done
 
     # Workers come, live, die
 
@@ -527,7 +558,7 @@ class Machine(RuleBasedStateMachine):
         held = self._held_by(worker.id)
         assert self.client.resign(worker.id) == 0
         for lease in held:
-            self.jobs[lease.id].ready(self.now, -3)
+            self._apply(self.jobs[lease.id], "release")
         self.workers.pop(worker.id, None)
         self._saw("resigned holding jobs", bool(held))
         self._register_anew(worker)
@@ -596,7 +627,10 @@ class Machine(RuleBasedStateMachine):
             for job in taken:
                 self.rescued.add((job.id, job.run))
                 job.crashes += 1
-                if job.crashes < 3:
+                if job.asked:
+                    job.end("cancelled", self.now, job.asked)
+                    self._saw("cancelled by a rescue")
+                elif job.crashes < 3:
                     job.ready(self.now, -3)
                     rescued += 1
                 else:
@@ -616,10 +650,20 @@ class Machine(RuleBasedStateMachine):
     def cancel(self, draw: Draw) -> None:
         ids = draw(st.lists(st.sampled_from(self.ids), min_size=1, max_size=3))
         waiting = sorted({id for id in ids if id in self.jobs and self.jobs[id].status == "ready"})
-        assert self.client.cancel(ids, "not needed") == waiting
+        running = sorted({id for id in ids if id in self.jobs and self.jobs[id].status == "running"})
+        assert self.client.cancel(ids, "not needed") == Cancellation(waiting, running, [])
         for id in waiting:
             self.jobs[id].end("cancelled", self.now, "not needed")
+        for id in running:
+            self.jobs[id].asked = "not needed"
+        told = sorted({self.jobs[id].worker for id in running})
+        assert sorted(message["cancel"] for message in self.ear.heard()) == told
+        for worker in told:
+            assert worker is not None
+            asked = [(job.id, job.run, job.asked) for job in self._running(worker) if job.asked]
+            assert sorted(self.client.cancel_asked(worker, 100)) == sorted(asked)
         self._saw("cancelled while waiting", bool(waiting))
+        self._saw("asked to cancel", bool(running))
 
     def retry_failed(self, draw: Draw) -> None:
         queue, limit = draw(st.sampled_from([None, None, "a"])), draw(st.integers(1, 4))

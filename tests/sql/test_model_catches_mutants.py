@@ -60,7 +60,10 @@ MUTANTS = {
     "a rescue knows no limit": Mutant("rescue", "limit v_left\n", "limit 1000\n"),
     "a retried dead letter begins with run 0 again": Mutant("retry_failed", "c.enqueued_at, c.run,", "c.enqueued_at, 0,"),
     "a retried dead letter stays dead": Mutant("retry_failed", "where d.id = c.id", "where false and d.id = c.id"),
-    "running jobs are cancelled": Mutant("cancel", " and j.worker is null limit 1", " limit 1"),
+    "running jobs are cancelled": Mutant("cancel", "j.worker is not null as runs", "false as runs"),
+    "a request does not outlast a failure": Mutant("settle_others", " or j.cancel_asked_at is not null then", " then"),
+    "a rescue knows of no request": Mutant("rescue", "when j.cancel_asked_at is not null then 'cancelled'", ""),
+    "any run may say its progress": Mutant("progress", "j.run = g.run and j.worker = p_worker", "j.worker = p_worker"),
     "late commits are announced too late": Mutant("announce", "interval '0.15 s'", "interval '0.3 s'"),
     "only the first job of a queue is announced": Mutant(
         "flag_wake", "(v_flags ->> p_queue)::timestamptz <= p_available_at", "v_flags ? p_queue"

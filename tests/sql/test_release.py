@@ -37,6 +37,6 @@ def test_a_released_job_can_be_cancelled_and_settled_like_any_other(db: Connecti
     worker = Worker(db)
     first, second = client(db).enqueue_many([Spec("work")] * 2)
     worker.release(*worker.claim())
-    assert client(db).cancel([first]) == [first]
+    assert client(db).cancel([first]).cancelled == [first]
     worker.complete(worker.claim_one())
     assert [job(db, id).status for id in (first, second)] == [Status.CANCELLED, Status.COMPLETED]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pgjobs import JobNotFound, Spec, calls
 from pgjobs.calls import Call, Filter, Scan, Settlement
-from pgjobs.job import Lease
+from pgjobs.job import Lease, Progress
 
 SCAN = Scan(["default"], [0], ["-infinity"], [0], timedelta(seconds=0.2))
 
@@ -25,6 +25,8 @@ CALLS: list[Call[Any]] = [  # in an order in which each finds what it needs: wor
     calls.jobs(),
     calls.jobs("ready", "q", "t", 5),  # type: ignore[arg-type]
     calls.cancel([1, 2], "why"),
+    calls.cancel_asked(1, 10),
+    calls.progress([Lease(1, 1, 1)], [Progress(1, 2, "page 1")]),
     calls.failed(Filter(), 10),
     calls.failed(Filter([1], "q", "t", "e", timedelta(hours=1)), 10),
     calls.retry_failed(Filter(), 10),

@@ -126,7 +126,7 @@ def fill(db: Connection, count: int = 100_000) -> None:
 
 
 # In the application's sessions it is for the application to say what is worth to be compiled.
-OF_APPLICATIONS = ("enqueue", "enqueue_many", "retry_failed", "cancel")
+OF_APPLICATIONS = ("enqueue", "enqueue_many", "retry_failed", "cancel", "cancel_running")
 
 
 def wrong(found: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pgjobs import calls
 from pgjobs.calls import Call, Filter, Settlement, Step
 from pgjobs.connections import PsycopgRunner, run
-from pgjobs.job import Claimed
+from pgjobs.job import Claimed, Lease, Progress
 from pgjobs.worker.cursors import Cursors
 from tests.conftest import Clock, Connection
 
@@ -231,6 +231,20 @@ def cancel(bench: Bench, measure: Measure) -> Any:
     return measure(calls.cancel(ids, "measured"))
 
 
+def cancel_running(bench: Bench, measure: Measure) -> Any:
+    return measure(calls.cancel([job.id for job in bench.enqueue_and_claim()], "measured"))
+
+
+def cancel_asked(bench: Bench, measure: Measure) -> Any:
+    bench.run(calls.cancel([job.id for job in bench.enqueue_and_claim()], None))
+    return measure(calls.cancel_asked(bench.worker, BATCH))
+
+
+def progress(bench: Bench, measure: Measure) -> Any:
+    leases = [Lease(job.id, job.run, bench.worker) for job in bench.enqueue_and_claim()]
+    return measure(calls.progress(leases, [Progress(1, 2, "half")] * BATCH))
+
+
 def look_up(bench: Bench, measure: Measure) -> Any:
     jobs = bench.enqueue_and_claim()
     bench.settle(completed(jobs))
@@ -240,5 +254,5 @@ def look_up(bench: Bench, measure: Measure) -> Any:
 VERBS: list[Callable[[Bench, Measure], Any]] = [
     enqueue, enqueue_many, claim, claim_more_than_there_is, claim_nothing, claim_nothing_idly, complete, retry, fail,
     snooze, release, settle_what_is_fenced, settle_and_claim, leases, renew, rescue, rescue_nobody, resign,
-    retry_failed, cancel, look_up,
+    retry_failed, cancel, cancel_running, cancel_asked, progress, look_up,
 ]  # fmt: skip
