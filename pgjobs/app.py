@@ -28,6 +28,7 @@ from pgjobs.connections import (
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.pools import Pools
+from pgjobs.steering import Steering
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
@@ -38,7 +39,7 @@ CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far 
 CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
 
 
-class App:
+class App(Steering):
     """Your tasks, and the database their jobs live in.
 
     `dsn` is a libpq connection string or URL; without one, PGJOBS_DSN, DATABASE_URL or pyproject.toml say. Nothing is

@@ -297,6 +297,17 @@ def cancel(ids: Sequence[int], reason: str | None) -> Call[Cancellation]:
     return Call("select id, status from pgjobs.cancel(%s::bigint[], %s::text)", (_numbers(ids), reason), read)
 
 
+def cancel_where(filter: JobFilter, reason: str | None, limit: int, after: int = 0) -> Call[Cancellation]:
+    """Cancel live jobs that fit, smallest ids first, as `cancel` does; returns which is which."""
+    call = cancel((), reason)
+    return dataclasses.replace(
+        call,
+        sql="select id, status from pgjobs.cancel_where_v1(%s::text, %s::bigint[], %s::text, %s::text, %s::text,"
+        " %s::interval, %s::interval, %s::jsonb, %s::integer, %s::bigint)",
+        params=(reason, *filter.params(), limit, after),
+    )
+
+
 def cancel_asked(worker: int, limit: int) -> Call[list[tuple[int, int, str | None]]]:
     """List the runs of a worker that are asked to stop: id, run, reason."""
     return Call(
@@ -409,6 +420,15 @@ class Pruned:
     jobs: int
     emptied: bool
     last: int | None
+
+
+def whereabouts(ids: Sequence[int]) -> Call[dict[int, Status]]:
+    """Tell the status of each of these jobs, wherever it is; those that never were, or were pruned, are absent."""
+    return Call(
+        "select id, status from pgjobs.all_jobs where id = any (%s::bigint[])",
+        (_numbers(ids),),
+        lambda rows: {id: Status(status) for id, status in rows},
+    )
 
 
 def prune_history(older_than: timedelta, slot: int, limit: int, after: int = 0) -> Call[Pruned]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from pgjobs import calls
 from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.connections import Runner, run
 from pgjobs.job import Job, JobId, Lease, Progress, Spec, Status
+from pgjobs.portions import Portions
+
+T = TypeVar("T")
 
 
 class Client:
@@ -82,6 +86,24 @@ class Client:
     def task_overview(self) -> list[TaskStatus]:
         """Return one line per task that is paused or being resumed."""
         return run(self._runner, calls.task_overview())
+
+    def cancel_where(self, filter: JobFilter, reason: str | None, limit: int, after: int = 0) -> Cancellation:
+        """Cancel live jobs that fit, smallest ids first, as `cancel` does, and return which is which."""
+        return run(self._runner, calls.cancel_where(filter, reason, limit, after))
+
+    def whereabouts(self, ids: Sequence[int]) -> dict[int, Status]:
+        """Tell the status of each of these jobs, wherever it is; those that never were, or were pruned, are absent."""
+        return run(self._runner, calls.whereabouts(ids))
+
+    def sweep(self, portions: Portions[T], told: Callable[[T], None] | None = None) -> list[T]:
+        """Do something in portions, one statement each, and return what each returned; `told` hears it as it comes."""
+        done = []
+        while (call := portions.call()) is not None:
+            done.append(run(self._runner, call))
+            portions.took(done[-1])
+            if told is not None:
+                told(done[-1])
+        return done
 
     def queue_overview(self) -> list[QueueStatus]:
         """Return one line per queue."""
