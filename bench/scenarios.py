@@ -83,6 +83,47 @@ def latency(dsn: str, jobs: int = 500, rate: float = 20.0) -> Figures:
     return {"jobs": jobs, "rate/s": rate, **percentiles(waits, "ms commit to start"), **outcome(dsn)}
 
 
+def steady(dsn: str, share: float = 0.7, seconds: float = 15.0, clients: int = 4, batch: int = 20) -> Figures:
+    """From commit to start at a share of the rate at which one worker drains, which is measured first, in the same run."""
+    load.fresh(dsn)
+    drained = drain_alone(dsn, 50_000)
+    rate = share * statistics.median(drained)
+    jobs = round(rate * seconds / clients / batch) * clients * batch
+    load.fresh(dsn)
+    committed: dict[int, float] = {}
+
+    def client() -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            began = time.monotonic()
+            for portion in range(jobs // clients // batch):
+                time.sleep(max(0.0, began + portion * batch * clients / rate - time.monotonic()))
+                ids = load.app.enqueue_many((load.stamp.spec() for _ in range(batch)), tx=connection)
+                committed.update(dict.fromkeys(ids, time.monotonic()))
+
+    with load.workers(1, "--concurrency", "500"), psycopg.connect(dsn, autocommit=True) as db:
+        wait_until(lambda: count(db, "pgjobs.workers") == 1)
+        began = time.monotonic()
+        threads = [threading.Thread(target=client) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        took = time.monotonic() - began
+        wait_until(partial(has_rows, db, "pgjobs.job_history", jobs))
+        rows = db.execute("select id, result::float from pgjobs.job_history")
+        waits = sorted(1000 * (started - committed[id]) for id, started in rows)
+    figures = {
+        "jobs": jobs,
+        "drain/s": drained,
+        "asked/s": round(rate),
+        "enqueued/s": round(jobs / took),
+        **percentiles(waits, "ms commit to start"),
+        **outcome(dsn),
+    }
+    assert figures["violations"] == 0, figures
+    return figures
+
+
 def held(dsn: str, jobs: int = 200_000, rate: float = 4_000, slowest: float = 2.0) -> Figures:
     """A held snapshot, half of the enqueuing transactions up to 2 s long: how fast and how soon, at first and at last."""
     load.fresh(dsn)
@@ -230,4 +271,10 @@ def wait_until(true: Callable[[], bool], seconds: float = 300) -> None:
         time.sleep(0.02)
 
 
-SCENARIOS: dict[str, Callable[..., Figures]] = {"drain": drain, "kills": kills, "latency": latency, "held": held}
+SCENARIOS: dict[str, Callable[..., Figures]] = {
+    "drain": drain,
+    "kills": kills,
+    "latency": latency,
+    "steady": steady,
+    "held": held,
+}
