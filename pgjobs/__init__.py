@@ -13,6 +13,7 @@ from pgjobs.errors import (
     JobNotWaiting,
     JobTimeout,
     LeaseLost,
+    MemoryExceeded,
     PgjobsError,
     ProcessDied,
     SchemaError,
@@ -20,8 +21,9 @@ from pgjobs.errors import (
     SchemaTooNew,
     SchemaTooOld,
     UnknownTask,
+    WorkerStuck,
 )
-from pgjobs.job import AttemptError, Job, JobId, Priority, Spec, Status
+from pgjobs.job import AttemptError, Job, JobId, Priority, Progress, Spec, Status
 from pgjobs.outcome import Cancel, Fail, Retry, Snooze
 from pgjobs.task import Task
 from pgjobs.version import __version__
@@ -48,9 +50,11 @@ __all__ = [
     "JobTimeout",
     "LeaseLost",
     "Linear",
+    "MemoryExceeded",
     "PgjobsError",
     "Priority",
     "ProcessDied",
+    "Progress",
     "Retry",
     "SchemaError",
     "SchemaMissing",
@@ -63,5 +67,6 @@ __all__ = [
     "UnknownTask",
     "Worker",
     "WorkerOptions",
+    "WorkerStuck",
     "__version__",
 ]

@@ -71,6 +71,9 @@ class App(Steering):
         executor: ExecutorName | None = None,
         retry: Backoff | None = None,
         keep: Keep = "history",
+        interrupt: bool = False,
+        max_rss: int | str | None = None,
+        max_jobs: int | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
     def task(
@@ -85,13 +88,19 @@ class App(Steering):
         executor: ExecutorName | None = None,
         retry: Backoff | None = None,
         keep: Keep = "history",
+        interrupt: bool = False,
+        max_rss: int | str | None = None,
+        max_jobs: int | None = None,
     ) -> Any:
         """Make a function a task of this app.
 
         Arguments: name, by default the function's; queue and priority of its jobs; max_attempts, after which a job
         is a dead letter; timeout of one run, seconds or a timedelta; executor "async" (default for coroutine
         functions), "thread" (default for others) or "process"; retry, the backoff between attempts, by default
-        Exponential(2, max=3600, jitter=0.2); keep, "history" or "nothing" of a completed job.
+        Exponential(2, max=3600, jitter=0.2); keep, "history" or "nothing" of a completed job; interrupt, whether
+        JobInterrupted is raised in a thread that is to stop, wherever its Python code is; max_rss, how much memory its
+        process may take, bytes or "512MB"; max_jobs, after how many jobs its process is replaced.
+        A generator yields its progress: done, (done, total), (done, total, message) or a text; it returns its result.
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
 
@@ -103,7 +112,8 @@ class App(Steering):
             given_name: str = getattr(function, "__name__", "<lambda>") if name is None else name
             if given_name == "<lambda>":
                 raise ConfigurationError(f"{function!r} has no name of its own: give the task one with name=.")
-            default: ExecutorName = "async" if inspect.iscoroutinefunction(function) else "thread"
+            in_loop = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+            default: ExecutorName = "async" if in_loop else "thread"
             options = TaskOptions.make(
                 given_name,
                 queue=queue,
@@ -113,6 +123,9 @@ class App(Steering):
                 executor=executor or default,
                 retry=retry or Exponential(),
                 keep=keep,
+                interrupt=interrupt,
+                max_rss=max_rss,
+                max_jobs=max_jobs,
             )
             task = Task(function, given_name, options, self)
             taken = self.tasks.get(task.name)

@@ -67,6 +67,14 @@ class ProcessDied(PgjobsError):
     """The child process that ran a handler ended before the handler did."""
 
 
+class MemoryExceeded(PgjobsError):
+    """The child process that ran a handler took more memory than its task may."""
+
+
+class WorkerStuck(PgjobsError):
+    """A worker ended because several of its threads would not stop: its process is to be replaced."""
+
+
 _BY_SQLSTATE: dict[str, type[PgjobsError]] = {
     "PJ001": InvalidJob,
     "PJ002": JobNotFound,

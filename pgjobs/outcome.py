@@ -83,9 +83,9 @@ class Snoozed:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Finished without a result, for a reason."""
+    """Finished without a result, for a reason: the handler's, or that of whoever asked for it (None: as the database knows)."""
 
-    reason: str
+    reason: str | None
 
 
 Outcome = Done | Failed | Snoozed | Cancelled | Release

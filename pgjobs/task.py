@@ -45,10 +45,14 @@ class TaskOptions:
     executor: ExecutorName = "thread"
     retry: Backoff = dataclasses.field(default_factory=Exponential)
     keep: Keep = "history"
+    interrupt: bool = False
+    max_rss: int | None = None  # bytes
+    max_jobs: int | None = None
 
     @classmethod
     def make(cls, task: str, *, queue: str, priority: int, max_attempts: int, timeout: timedelta | float | None,
-             executor: ExecutorName, retry: Backoff, keep: Keep) -> TaskOptions:  # fmt: skip
+             executor: ExecutorName, retry: Backoff, keep: Keep, interrupt: bool = False,
+             max_rss: int | str | None = None, max_jobs: int | None = None) -> TaskOptions:  # fmt: skip
         """Check the options when the task is declared and not when it runs. Raises ConfigurationError."""
         _check_name("task", task, ConfigurationError)
         _check_name("queue", queue, ConfigurationError)
@@ -60,7 +64,18 @@ class TaskOptions:
             raise ConfigurationError(f"retry of {task} must be a backoff like pgjobs.Exponential(), not {retry!r}.")
         priority = _priority(priority, ConfigurationError)
         max_attempts = _max_attempts(max_attempts, ConfigurationError)
-        return cls(queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, retry, keep)
+        if interrupt and executor != "thread":
+            raise ConfigurationError(f"interrupt of {task} is for threads: the {executor} executor stops it anyhow.")
+        if executor != "process" and not (max_rss is None and max_jobs is None):
+            raise ConfigurationError(
+                f"max_rss and max_jobs of {task} need executor='process': they replace its process."
+            )
+        if max_jobs is not None and (not isinstance(max_jobs, int) or max_jobs < 1):
+            raise ConfigurationError(f"max_jobs of {task} must be 1 or more, not {max_jobs!r}.")
+        return cls(
+            queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, retry, keep,
+            interrupt=interrupt, max_rss=None if max_rss is None else _bytes(max_rss, task), max_jobs=max_jobs,
+        )  # fmt: skip
 
 
 class Task(Generic[P, R]):
@@ -76,7 +91,9 @@ class Task(Generic[P, R]):
         self.__qualname__ = getattr(function, "__qualname__", name)
         self.__module__ = getattr(function, "__module__", "")
         self.__wrapped__ = function
-        self.is_coroutine = inspect.iscoroutinefunction(function)
+        # A generator yields its progress; one that is asynchronous runs like a coroutine.
+        self.is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+        self.is_coroutine = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
         _check_function(self)
         self._read_signature()
         self._defaults = Spec(task=name, queue=options.queue, priority=options.priority)
@@ -242,8 +259,6 @@ def _is_context(annotation: Any) -> bool:
 def _check_function(task: Task[Any, Any]) -> None:
     """Raise ConfigurationError for a function that its executor cannot run."""
     name, executor = task.name, task.options_.executor
-    if inspect.isgeneratorfunction(task.function) or inspect.isasyncgenfunction(task.function):
-        raise ConfigurationError(f"The task {name} is a generator function: a job returns its result, not yields it.")
     if executor == "async" and not task.is_coroutine:
         raise ConfigurationError(f"The task {name} is not a coroutine function: the async executor cannot run it.")
     if executor == "thread" and task.is_coroutine:
@@ -289,6 +304,16 @@ def _duration(what: str, value: timedelta | float, error: type[PgjobsError]) -> 
     if duration > LONGEST:
         raise error(f"{what} must not be longer than a century, and {duration} is.")
     return duration
+
+
+_UNITS = {"": 1, "b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}  # as PostgreSQL counts
+
+
+def _bytes(value: int | str, task: str) -> int:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
+    if found is None or found[2] not in _UNITS or not (size := int(float(found[1]) * _UNITS[found[2]])):
+        raise ConfigurationError(f"max_rss of {task} must be bytes or a text like '512MB', not {value!r}.")
+    return size
 
 
 def _arguments(names: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from pgjobs.cli.database import connected
 from pgjobs.cli.records import echo_json, record
 from pgjobs.cli.tables import Cell, one_line, printable, relative, span, table
 from pgjobs.cli.target import Command, Target, pass_target
-from pgjobs.job import AttemptError, Job, Priority, Status
+from pgjobs.job import AttemptError, Job, Priority, Progress, Status
 
 COLOURS = {
     Status.READY: "blue",
@@ -190,7 +190,8 @@ def _note(job: Job, now: datetime) -> str:
             due = relative(job.available_at, now)
             return f"{'due' if job.available_at <= now else 'runs'} {due}"
         case Status.RUNNING if job.claimed_at is not None:
-            return f"for {span(now - job.claimed_at)} on worker {job.worker}"
+            how_far = f", {_progress(job.progress)}" if job.progress is not None else ""
+            return f"for {span(now - job.claimed_at)} on worker {job.worker}{how_far}"
         case Status.WAITING if job.line is not None:
             return f"in the line {one_line(job.line)}"
         case Status.COMPLETED if job.finished_at is not None and job.claimed_at is not None:
@@ -215,6 +216,8 @@ def _facts(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
     yield "run", str(job.run)
     if job.worker is not None:
         yield "worker", str(job.worker)
+    if job.progress is not None:
+        yield "progress", one_line(_progress(job.progress))
     times = (
         ("enqueued", job.enqueued_at), ("available", job.available_at), ("claimed", job.claimed_at),
         ("finished", job.finished_at),
@@ -224,6 +227,14 @@ def _facts(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
             yield name, f"{moment.astimezone():%Y-%m-%d %H:%M:%S} ({relative(moment, now)})"
     if job.claimed_at is not None and job.finished_at is not None:
         yield "took", span(job.finished_at - job.claimed_at)
+
+
+def _progress(said: Progress) -> str:
+    """What a run said of its progress in a line: 30% (3 of 10): page 3."""
+    counted = "" if said.done is None else f"{said.done:,}" + ("" if said.total is None else f" of {said.total:,}")
+    if said.fraction is not None:
+        counted = f"{said.fraction:.0%} ({counted})"
+    return ": ".join(filter(None, (counted, said.message))) or "nothing said"
 
 
 def _error(error: AttemptError) -> str:

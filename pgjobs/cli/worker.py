@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
@@ -15,8 +15,39 @@ from pgjobs.cli.apps import app_of
 from pgjobs.cli.durations import DURATION
 from pgjobs.cli.tables import span
 from pgjobs.cli.target import Command, Target, pass_target
+from pgjobs.task import ExecutorName
 
-ORDER = ("done", "failed", "snoozed", "cancelled", "release", "fenced")
+ORDER = ("done", "failed", "snoozed", "cancelled", "release", "fenced", "stuck")
+
+
+class Concurrency(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
+    """A number, or numbers by executor."""
+
+    name = "concurrency"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "N|EXECUTOR=N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.partition("=") for part in value.split(",")]
+        try:
+            counts = {name.strip(): int(count or name) for name, _, count in parts}
+        except ValueError:
+            counts = {}
+        if not counts or any(not 1 <= count <= 10_000 for count in counts.values()):
+            self.fail(
+                f"{value!r} is no number from 1 to 10000, and not like async=100,thread=10,process=2.", param, ctx
+            )
+        if len(parts) == 1 and not parts[0][1]:
+            return int(value)
+        if not counts.keys() <= set(get_args(ExecutorName)):
+            self.fail(f"{value!r} names an executor other than async, thread and process.", param, ctx)
+        return counts
+
+
+CONCURRENCY = Concurrency()
 
 
 @click.command(cls=Command)
@@ -29,8 +60,9 @@ ORDER = ("done", "failed", "snoozed", "cancelled", "release", "fenced")
 )
 @click.option(
     "--concurrency",
-    type=click.IntRange(1, 10_000),
-    help="Jobs at a time. Default: by what the tasks are: 100 async ones, 10 threads, or a process for every core.",
+    type=CONCURRENCY,
+    help="Jobs at a time: 20, or async=100,thread=10,process=2. Default: by what the tasks are: 100 async ones, 10 threads,"
+    " a process for every core.",
 )
 @click.option(
     "--lease",
@@ -58,7 +90,7 @@ ORDER = ("done", "failed", "snoozed", "cancelled", "release", "fenced")
 def worker(
     target: Target,
     queues: tuple[str, ...],
-    concurrency: int | None,
+    concurrency: int | dict[ExecutorName, int] | None,
     lease: timedelta,
     grace: timedelta,
     poll: timedelta,
@@ -76,6 +108,7 @@ def worker(
     Examples:
       pgjobs worker --app shop.jobs:app
       pgjobs worker --app shop.jobs:app --queue ocr --queue mail --concurrency 4
+      pgjobs worker --app shop.jobs:app --concurrency async=100,process=2
       pgjobs worker --app shop.jobs:app --drain
     """
     # Before the app is imported: it may log while it is, and if it configures logging itself, that stands.
@@ -94,5 +127,5 @@ def worker(
 
 def summary(stats: Mapping[str, Any]) -> str:
     """Say how many outcomes of each kind there were."""
-    words = {"release": "given back", "fenced": "lost to another worker"}
+    words = {"release": "given back", "fenced": "lost to another worker", "stuck": "threads did not stop"}
     return ", ".join(f"{stats[kind]:,} {words.get(kind, kind)}" for kind in ORDER if stats.get(kind)) or "nothing done"

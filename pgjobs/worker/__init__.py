@@ -1,6 +1,6 @@
 """The worker: claims jobs, runs them, settles their outcomes. This module wires the parts, starts them and drains them.
 
-    listener  --wake-->  pace  --when-->  claimer  --jobs-->  runner  --outcomes-->  outbox  --> claimer
+    listener  --wake-->  pace  --when-->  claimer  --jobs-->  slots, runner  --outcomes-->  outbox  --> claimer
     keeper (a thread): renews the lease, rescues, prunes
 
 Connections: one to claim and settle, one to listen, one for the keeper; no more, whatever the concurrency.
@@ -16,10 +16,11 @@ import signal
 import socket
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -27,9 +28,10 @@ import psycopg
 from pgjobs import calls
 from pgjobs.async_client import AsyncClient
 from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, reason
-from pgjobs.errors import ConfigurationError, LeaseLost
+from pgjobs.errors import ConfigurationError, LeaseLost, WorkerStuck
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
+from pgjobs.outcome import Release
 from pgjobs.pools import CONNECT
 from pgjobs.task import ExecutorName, Task
 from pgjobs.version import __version__
@@ -42,6 +44,7 @@ from pgjobs.worker.keeper import Keeper, Report
 from pgjobs.worker.options import OnLeaseLost, WorkerOptions
 from pgjobs.worker.runner import Runner
 from pgjobs.worker.settler import Entry, Outbox
+from pgjobs.worker.slots import Slots
 
 __all__ = ["OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
 
@@ -51,6 +54,9 @@ LINGER = 0.002  # seconds an outcome may wait for others to be settled with it
 STOPPED_BY_FORCE = 5.0  # seconds that cut-short runs may take to end
 RECONCILE_EVERY = 60.0
 LOOK_AFTER_KEEPER = 1.0
+ASK_WHAT_TO_CANCEL = 1.0  # while something runs, though nobody says that there is something to cancel (I9)
+HELD_FOR = 1.0  # seconds a job that does not fit waits for a slot before it is given back
+STUCK_MOST = 3  # threads that will not stop, at which the worker ends and has to be replaced
 
 
 class Worker:
@@ -64,7 +70,10 @@ class Worker:
         self._dsn = dsn
         self._outbox = Outbox()
         self._claimer = Claimer(self._outbox, options.queues, options.poll)
+        self._slots = Slots(options.concurrency, options.queues, tasks)
         self._running: dict[Lease, asyncio.Task[None]] = {}
+        self._held: dict[Lease, tuple[Claimed, float]] = {}  # claimed, waiting for a slot, and until when
+        self._cancel_at = 0.0
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -77,13 +86,14 @@ class Worker:
 
     @property
     def stats(self) -> Counter[str]:
-        """How many outcomes of each kind were settled: done, failed, snoozed, cancelled, release, fenced."""
+        """How many outcomes of each kind were settled: done, failed, snoozed, cancelled, release, fenced; and how many
+        threads did not stop when they were asked to: stuck."""
         return self._claimer.stats
 
     @property
     def free(self) -> int:
-        """How many slots are free."""
-        return self.options.concurrency - len(self._running)
+        """How many jobs may be claimed: what surely fits into free slots."""
+        return self._slots.room().limit
 
     def stop(self) -> None:
         """Claim no more and let what runs finish within the grace; called again: cut it short at once."""
@@ -102,8 +112,13 @@ class Worker:
             running.result()
 
     async def run(self) -> None:
-        """Work. Raises ConnectionFailed or a SchemaError when it cannot start; later troubles are waited out."""
+        """Work. Raises ConnectionFailed or a SchemaError when it cannot start; later troubles are waited out.
+
+        Raises WorkerStuck at its end when it ended because several threads would not stop.
+        """
         self._loop = asyncio.get_running_loop()
+        self._threads = ThreadExecutor(self._thread_stuck)
+        self._claimer.board.tell = self._progress_told
         try:
             with connecting():
                 await self._connect()
@@ -112,11 +127,16 @@ class Worker:
         finally:
             if self._connection is not None:
                 await self._connection.close()
+        if len(self._threads.stuck) >= STUCK_MOST:
+            raise WorkerStuck(
+                f"Worker {self.id} has ended because {len(self._threads.stuck)} of its threads would not stop: start it"
+                " anew, and let the handlers call job.check(), or give their tasks executor='process'."
+            )
 
     async def _serve(self) -> None:
         executors: dict[ExecutorName, Executor] = {
             "async": AsyncExecutor(),
-            "thread": ThreadExecutor(),
+            "thread": self._threads,
             "process": ProcessExecutor(),
         }
         self._runner = Runner(self._tasks, executors)
@@ -127,7 +147,7 @@ class Worker:
         listening = asyncio.create_task(listener.run(), name="pgjobs listener")
         log.info(
             "worker %d (%s) works on %s, %d jobs at a time",
-            self.id, self.name, ", ".join(self.options.queues), self.options.concurrency,
+            self.id, self.name, ", ".join(self.options.queues), self._slots.total,
         )  # fmt: skip
         try:
             await self._work()
@@ -154,10 +174,11 @@ class Worker:
             if self._stopping and grace_ends is None:
                 grace_ends = time.monotonic() + self.options.grace.total_seconds()
                 log.info("stopping: %d jobs may finish within %s", len(self._running), self.options.grace)
-            if grace_ends is not None and (self._at_once or time.monotonic() >= grace_ends):
+            if grace_ends is not None and (self._at_once or self._only_stuck() or time.monotonic() >= grace_ends):
                 await self._cut_short()
                 return
             self._keeper.check()
+            self._let_go_of_held()
             try:
                 try:
                     await self._step()
@@ -173,11 +194,14 @@ class Worker:
         if time.monotonic() >= self._reconcile_at:
             self._reconcile_at = time.monotonic() + RECONCILE_EVERY
             await self._claimer.reconcile()
+        if self._running and time.monotonic() >= self._cancel_at:
+            await self._cancel()
         # Half of the slots at a time: while the database works for one half, the loop runs the other.
-        wanted = 0 if self._stopping or self._drained else min(self.free, (self.options.concurrency + 1) // 2)
+        room = self._slots.room()
+        wanted = 0 if self._stopping or self._drained else min(room.limit, (self._slots.total + 1) // 2)
         sweep = self._claimer.pace.sweep_due(time.monotonic())
         claims = wanted > 0 and time.monotonic() >= self._claimer.pace.claim_at
-        jobs = await self._claimer.step(wanted)
+        jobs = await self._claimer.step(wanted, room.closed)
         self._last_step = time.monotonic()
         for job in jobs:
             self._start(job)
@@ -196,12 +220,18 @@ class Worker:
             due = now + LOOK_AFTER_KEEPER
             if self._outbox:
                 # Half of the slots are done, or all: settle at once. Else let a few more come along.
-                soon = not self._running or len(self._outbox) * 2 >= self.options.concurrency
+                soon = not self._running or len(self._outbox) * 2 >= self._slots.total
                 due = now if soon else min(due, self._last_step + LINGER)
             if self.free > 0 and not self._stopping:
                 due = min(due, self._claimer.pace.claim_at)
+            if self._running:
+                due = min(due, self._cancel_at)
+            if self._claimer.board:
+                due = min(due, self._claimer.board.due_at())
+            if self._held:
+                due = now if self._stopping else min(due, min(until for _, until in self._held.values()))
             if grace_ends is not None:
-                if not self._running and not self._outbox:
+                if (not self._running and not self._outbox) or self._only_stuck():
                     return
                 due = min(due, grace_ends)
             if due <= now:
@@ -216,17 +246,73 @@ class Worker:
 
     def _start(self, job: Claimed) -> None:
         lease = Lease(job.id, job.run, self.id)
-        self._running[lease] = self._loop.create_task(self._run(job, lease))
+        task = self._tasks.get(job.task)
+        if task is not None and not self._slots.take(job.queue, task.options_.executor):
+            self._held[lease] = job, time.monotonic() + HELD_FOR
+            return
+        if not self._running:
+            self._cancel_at = time.monotonic() + ASK_WHAT_TO_CANCEL
+        self._running[lease] = self._loop.create_task(self._run(job, lease, task))
 
-    async def _run(self, job: Claimed, lease: Lease) -> None:
-        outcome = await self._runner.run(job)
+    async def _run(self, job: Claimed, lease: Lease, task: Task[Any, Any] | None) -> None:
+        outcome = await self._runner.run(job, report=partial(self._claimer.board.say, lease))
         del self._running[lease]
-        self._outbox.put(Entry(lease, job, outcome, self._tasks.get(job.task)))
+        if task is not None and self._slots.give_back(task.options_.executor):
+            self._slot_freed()
+        self._outbox.put(Entry(lease, job, outcome, task))
         self._changed.set()
+
+    def _slot_freed(self) -> None:
+        """An executor that was full has a slot again: start what was held for it, or claim for it."""
+        if isinstance(self.options.concurrency, int) or self._stopping:
+            return
+        held, self._held = self._held, {}
+        for lease, (job, until) in held.items():
+            self._start(job)
+            if lease in self._held:
+                self._held[lease] = job, until
+        self._claimer.pace.woken(time.monotonic(), 0)
+
+    def _let_go_of_held(self) -> None:
+        """Give back, uncounted, what found no slot in time; and at a stop all of it."""
+        now = time.monotonic()
+        for lease, (job, until) in list(self._held.items()):
+            if self._stopping or until <= now:
+                del self._held[lease]
+                self._outbox.put(Entry(lease, job, Release(), self._tasks.get(job.task)))
+
+    # What runs and is to stop
+
+    async def _cancel(self) -> None:
+        """Ask which runs are to be cancelled, and stop them."""
+        self._cancel_at = time.monotonic() + ASK_WHAT_TO_CANCEL
+        for id, run, why in await self._claimer.cancel_asked():
+            if self._runner.cancel(id, run, why):
+                log.info("job %d: run %d is to be cancelled%s", id, run, f": {why}" if why else "")
+
+    def _thread_stuck(self) -> None:
+        self.stats["stuck"] += 1
+        if len(self._threads.stuck) >= STUCK_MOST and not self._stopping:
+            log.error(
+                "worker %d: %d threads will not stop; it lets the other jobs finish and ends, to be replaced",
+                self.id, len(self._threads.stuck),
+            )  # fmt: skip
+            self.stop()
+        self._changed.set()
+
+    def _only_stuck(self) -> bool:
+        return 0 < len(self._running) <= len(self._threads.stuck)
+
+    def _progress_told(self) -> None:
+        with suppress(RuntimeError):  # the loop is gone: an abandoned thread still speaks
+            self._loop.call_soon_threadsafe(self._changed.set)
 
     # Wake-ups
 
     def _heard(self, message: Mapping[str, Any]) -> None:
+        if message.get("cancel") == self.id:
+            self._cancel_at = 0.0
+            self._changed.set()
         if message.get("queue") not in self.options.queues:
             return
         now = time.monotonic()
@@ -260,7 +346,7 @@ class Worker:
         sent = time.monotonic()
         self.id = self._claimer.worker = await self._client.register(
             self.name, socket.gethostname(), os.getpid(), __version__, self.options.queues,
-            self.options.concurrency, self.options.lease,
+            self._slots.total, self.options.lease,
         )  # fmt: skip
         self._keeper.report = self._report()
         self._keeper.renewed(sent)
@@ -358,4 +444,15 @@ def run_until_stopped(worker: Worker) -> None:
         # A handler may have left asyncio.to_thread() at something that never ends; asyncio.run would wait for it for ever.
         loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
 
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's where it is installed (the extra `uvloop`); None: as Python makes it."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory

@@ -17,6 +17,7 @@ from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Failed, from_exception
 from pgjobs.worker.cursors import Cursors
 from pgjobs.worker.pace import Pace
+from pgjobs.worker.progress import Board
 from pgjobs.worker.settler import Entry, Outbox, settlement
 
 log = logging.getLogger("pgjobs.worker")
@@ -35,6 +36,7 @@ class Claimer:
     def __init__(self, outbox: Outbox, queues: tuple[str, ...], poll: timedelta) -> None:
         self.worker = 0
         self.outbox = outbox
+        self.board = Board()
         self.stats: Counter[str] = Counter()
         self.listening = False
         self._queues = queues
@@ -68,19 +70,25 @@ class Claimer:
         """The leases this worker believes it holds: running jobs and unsettled outcomes."""
         return set(self._batch_of)
 
-    async def step(self, free: int) -> list[Claimed]:
-        """Settle up to a batch of outcomes and claim up to `free` jobs. Returns the claimed ones.
+    async def cancel_asked(self) -> list[tuple[int, int, str | None]]:
+        """Return which runs of this worker are asked to stop: id, run, reason."""
+        return await self._client_().cancel_asked(self.worker, RECONCILE_LIMIT)
+
+    async def step(self, free: int, closed: frozenset[str] = frozenset()) -> list[Claimed]:
+        """Settle up to a batch of outcomes and claim up to `free` jobs, not from closed queues. Returns the claimed ones.
 
         With free=0 it only settles. A connection error leaves the outcomes in the outbox and is raised.
         """
         began = time.monotonic()
+        if self.board:
+            await self._write_progress(began)
         entries = self.outbox.take()
         worker = entries[0].lease.worker if entries else self.worker
         # Outcomes of an earlier registration are settled alone: a claim is for the present one.
         claims = free > 0 and worker == self.worker and began >= self.pace.claim_at
         try:
             if claims:
-                claimed, step = await self._settle_and_claim(entries, free, began)
+                claimed, step = await self._settle_and_claim(entries, free, began, closed)
             elif entries:
                 claimed, step = [], await self._client_().settle(worker, settlement(entries))
             else:
@@ -120,13 +128,33 @@ class Claimer:
             self._doubtful = False
         return len(strangers) + len(gone)
 
-    async def _settle_and_claim(self, entries: list[Entry], free: int, began: float) -> tuple[list[Claimed], Step]:
+    async def _write_progress(self, now: float) -> None:
+        """Write what runs say of their progress, about once a second; before an outcome, which takes it along."""
+        said = self.board.take(now, self.outbox.leases())
+        self.outbox.waiting.clear()
+        for worker in {lease.worker for lease in said}:
+            leases = [lease for lease in said if lease.worker == worker]
+            try:
+                step = await self._client_().progress(leases, [said[lease] for lease in leases])
+            except psycopg.Error as error:
+                if is_broken(error):
+                    self.board.put_back(said)
+                    raise
+                log.warning("what %d jobs said of their progress was refused: %s", len(leases), error)
+            else:
+                locked = {lease for lease in leases if (lease.id, lease.run) in step.locked}
+                self.board.put_back({lease: said[lease] for lease in locked})
+                self.outbox.waiting |= locked
+
+    async def _settle_and_claim(
+        self, entries: list[Entry], free: int, began: float, closed: frozenset[str]
+    ) -> tuple[list[Claimed], Step]:
         pace = self.pace
         head = pace.sweep_due(began)
         for queue, since in pace.take_late(began).items():
             self.cursors.back_to(queue, since)
         idle = pace.idle_change()
-        scan = self.cursors.scan(OVERLAP if self.listening else OVERLAP_DEAF, idle, head)
+        scan = self.cursors.scan(OVERLAP if self.listening else OVERLAP_DEAF, idle, head, closed)
         if entries:
             step = await self._client_().settle_and_claim(self.worker, settlement(entries), free, scan)
         else:

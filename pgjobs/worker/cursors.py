@@ -6,7 +6,7 @@ set back when a late commit announces an older key, and forgotten when the head 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 
 from pgjobs.calls import Scan, Step
@@ -17,6 +17,7 @@ RANKS = (
     *sorted(int(priority) for priority in Priority),
 )  # -3: released and rescued jobs, whose turn it was already
 HEAD = ("-infinity", 0)
+NO_RANK = 99  # that no job has: such an entry finds nothing, and costs a look at an empty place of the index
 
 
 class Cursors:
@@ -26,13 +27,17 @@ class Cursors:
         self._queues = list(queues)
         self._at: dict[tuple[str, int], tuple[str, int]] = {}
 
-    def scan(self, overlap: timedelta, idle: bool | None, head: bool = False) -> Scan:
+    def scan(
+        self, overlap: timedelta, idle: bool | None, head: bool = False, closed: Container[str] = frozenset()
+    ) -> Scan:
         """Return where to look next: rank by rank, within a rank queue by queue, each claim beginning at another queue.
 
-        head: from the beginning, which finds what no cursor and no announcement would.
+        head: from the beginning, which finds what no cursor and no announcement would. closed: queues that nothing is to
+        be claimed from now; they are named all the same, because the idle locks are taken for all.
         """
         self._queues.append(self._queues.pop(0))  # a full queue must not starve its neighbours
-        keys = [(queue, rank) for rank in RANKS for queue in self._queues]
+        keys = [(queue, rank) for rank in RANKS for queue in self._queues if queue not in closed]
+        keys += [(queue, NO_RANK) for queue in self._queues if queue in closed]
         at = [HEAD if head else self._at.get(key, HEAD) for key in keys]
         return Scan(
             [queue for queue, _ in keys],

@@ -22,15 +22,16 @@ _CONCURRENCY: dict[ExecutorName, int] = {"async": 100, "thread": 10, "process": 
 class WorkerOptions:
     """Options of a worker.
 
-    queues: the names it claims from, by turns. concurrency: jobs at a time; by default 100, 10, or one a core, by the
-    executor of the tasks (the least of them). lease: how long the worker may be silent before its jobs are taken back.
+    queues: the names it claims from, by turns. concurrency: jobs at a time, one number for all or one for each executor,
+    {"async": 100, "thread": 10, "process": 2}; by default 100, 10, and one a core, for the executors that the tasks use;
+    executors not named have one slot. lease: how long the worker may be silent before its jobs are taken back.
     grace: how long running jobs may finish at a stop. poll: how often to look when nothing is announced. drain: end
     when nothing runnable is left. on_lease_lost: "stop" the jobs of a lost lease, or "continue" them, though they can
     settle nothing any more. name: how people know this worker.
     """
 
     queues: tuple[str, ...]
-    concurrency: int
+    concurrency: int | Mapping[ExecutorName, int]
     lease: timedelta = timedelta(seconds=60)
     grace: timedelta = timedelta(seconds=30)
     poll: timedelta = timedelta(seconds=1)
@@ -44,7 +45,7 @@ class WorkerOptions:
         tasks: Mapping[str, Task[Any, Any]],
         queues: Sequence[str] | None = None,
         *,
-        concurrency: int | None = None,
+        concurrency: int | Mapping[ExecutorName, int] | None = None,
         lease: timedelta | float = timedelta(seconds=60),
         grace: timedelta | float = timedelta(seconds=30),
         poll: timedelta | float = timedelta(seconds=1),
@@ -66,9 +67,14 @@ class WorkerOptions:
             raise ConfigurationError("The name of a queue must have 1 to 200 characters.")
         if concurrency is None:
             executors = {t.options_.executor for t in tasks.values() if t.options_.queue in queues} or {"thread"}
-            concurrency = min(_CONCURRENCY[executor] for executor in executors)
-        if not 1 <= concurrency <= 10_000:
+            concurrency = {executor: _CONCURRENCY[executor] for executor in sorted(executors)}
+            if len(executors) == 1:
+                (concurrency,) = concurrency.values()
+        counts = [concurrency] if isinstance(concurrency, int) else list(concurrency.values())
+        if not counts or any(not isinstance(count, int) or not 1 <= count <= 10_000 for count in counts):
             raise ConfigurationError(f"concurrency must be from 1 to 10000, not {concurrency}.")
+        if not isinstance(concurrency, int) and (unknown := concurrency.keys() - _CONCURRENCY.keys()):
+            raise ConfigurationError(f"concurrency is for async, thread and process, not for {min(unknown)!r}.")
         options = cls(
             tuple(dict.fromkeys(queues)), concurrency, as_timedelta(lease), as_timedelta(grace), as_timedelta(poll),
             drain, on_lease_lost, name,

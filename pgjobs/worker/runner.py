@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pgjobs.context import JobContext
-from pgjobs.job import Claimed
-from pgjobs.outcome import Failed, Outcome, Release, Snoozed, from_exception
+from pgjobs.job import Claimed, Progress
+from pgjobs.outcome import Cancelled, Failed, Outcome, Release, Snoozed, from_exception
 from pgjobs.payload import decode
 from pgjobs.task import ExecutorName, Task
 from pgjobs.worker.executors import Executor
+from pgjobs.worker.executors.in_loop import timed_out
 from pgjobs.worker.settler import max_attempts
 
 log = logging.getLogger("pgjobs.worker")
@@ -28,30 +30,68 @@ class Runner:
     def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[ExecutorName, Executor]) -> None:
         self._tasks = tasks
         self._executors = executors
+        self._runs: dict[tuple[int, int], _Run] = {}
 
-    async def run(self, job: Claimed, context: JobContext | None = None) -> Outcome:
-        """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release."""
+    async def run(
+        self,
+        job: Claimed,
+        context: JobContext | None = None,
+        report: Callable[[Progress], None] | None = None,
+    ) -> Outcome:
+        """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release.
+
+        Arguments: report is called with what the handler says of its progress, from any thread.
+        """
         task = self._tasks.get(job.task)
         if task is None:
             return _unknown(job)
+        run = None
         try:
             context = context or make_context(job, task)
+            context._report = report
             arguments = decode(job.payload)
             task.check(arguments)
-            outcome = await self._executors[task.options_.executor].run(task, job, arguments, context)
+            executor = self._executors[task.options_.executor]
+            run = self._runs[job.id, job.run] = _Run(context, executor, asyncio.current_task())
+            outcome = await executor.run(task, job, arguments, context)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or not current.cancelling():
                 # Nobody cancelled us: the handler raised it by itself, and that is a failure like any other.
                 outcome = Failed("asyncio.CancelledError", "the handler was cancelled from within")
+            elif context is not None and context.expired:
+                outcome = timed_out(context)  # a thread that was asked long ago, and is now left to itself
             else:
-                return Release()
+                outcome = Release()
         except BaseException as error:
             outcome = from_exception(error)
+        finally:
+            self._runs.pop((job.id, job.run), None)
+        if run is not None and run.asked and type(outcome) is Release:
+            outcome = Cancelled(run.reason)
         if type(outcome) is Failed:
             log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
                         outcome.error, outcome.message[:500])  # fmt: skip
         return outcome
+
+    def cancel(self, id: int, run: int, reason: str | None) -> bool:
+        """Stop a run, or ask it to where it cannot be stopped; once. Return whether that was news."""
+        running = self._runs.get((id, run))
+        if running is None or running.asked:
+            return False
+        running.asked, running.reason = True, reason
+        assert running.task is not None
+        running.executor.cancel(running.context, running.task)
+        return True
+
+
+@dataclass(slots=True)
+class _Run:
+    context: JobContext
+    executor: Executor
+    task: asyncio.Task[Any] | None
+    asked: bool = False
+    reason: str | None = None
 
 
 def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:

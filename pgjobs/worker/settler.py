@@ -32,6 +32,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
+        self.waiting: set[Lease] = set()  # for their last progress to be written first
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -46,15 +47,23 @@ class Outbox:
         They are the caller's until put back.
         """
         taken: list[Entry] = []
+        if self.waiting:
+            self._entries = deque(sorted(self._entries, key=lambda entry: entry.lease in self.waiting))
         entries = self._entries
         size = 0
         while entries and len(taken) < limit and (not taken or entries[0].lease.worker == taken[0].lease.worker):
+            if entries[0].lease in self.waiting:
+                break
             outcome = entries[0].outcome
             size += len(outcome.result) if type(outcome) is Done else 0
             if taken and size > BATCH_LENGTH:
                 break
             taken.append(entries.popleft())
         return taken
+
+    def leases(self) -> list[Lease]:
+        """Return whose outcomes are here."""
+        return [entry.lease for entry in self._entries]
 
     def put_back(self, entries: Iterable[Entry]) -> None:
         """Return outcomes that were not settled, to go first with the next call."""

@@ -8,6 +8,7 @@ process     killed                  killed                    a failed attempt; 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 from pgjobs.context import JobContext
@@ -22,6 +23,9 @@ class Executor(Protocol):
     async def run(
         self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext
     ) -> Outcome: ...
+
+    def cancel(self, context: JobContext, running: asyncio.Task[Any]) -> None:
+        """Stop this run, or ask it to; its `run` goes on until it has come to its end."""
 
     async def close(self) -> None:
         """Let go of everything; nothing runs any more, or is abandoned."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import faulthandler
 import importlib
+import io
 import os
 import signal
+import sys
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import connection as mp_connection
@@ -16,9 +22,13 @@ from typing import Any
 
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import UnknownTask
+from pgjobs.job import Progress
 from pgjobs.outcome import Done, Failed, Outcome, from_exception
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
+from pgjobs.worker.executors.calling import acall, call
+
+SAY_EVERY = 0.2  # seconds between two messages of progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +42,41 @@ class Order:
     context: JobContext
 
 
-def serve(pipe: Connection[Any, Any]) -> None:
-    """Run orders one after the other until the worker is gone."""
+def serve(pipe: Connection[Any, Any], stdout: Connection[Any, Any], stderr: Connection[Any, Any]) -> None:
+    """Run orders one after the other until the worker is gone. What is printed goes to the worker, line by line."""
+    _end_with_parent()
     # Signals are the worker's: ^C in a terminal reaches the whole process group, and a stop is to let jobs finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, name="pgjobs parent watch", daemon=True).start()
+    sys.stdout, sys.stderr = _to(stdout, 1), _to(stderr, 2)
+    faulthandler.enable(sys.stderr)  # where it was when it crashed
+    teller = _Teller(pipe)
     with asyncio.Runner() as loop:
         while True:
             try:
                 order = pipe.recv()
             except (EOFError, OSError):
                 return
+            order.context._report = teller.say
             outcome = _run(order, loop)
+            order.context._report = None
+            for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+                with suppress(Exception):  # whatever the handler made of it
+                    stream.flush()  # type: ignore[union-attr]
             try:
-                pipe.send(outcome)
+                teller.tell(outcome)
             except OSError:
                 return
 
 
 def _run(order: Order, loop: asyncio.Runner) -> Outcome:
+    variables = contextvars.copy_context()
     try:
         task = _find(order.module, order.qualname, order.task)
-        arguments = task.bind(order.arguments, order.context)
-        result = task.function(**arguments)
         if task.is_coroutine:
-            result = loop.run(result)
+            result = loop.run(acall(task, order.arguments, order.context), context=variables)
+        else:
+            result = variables.run(call, task, order.arguments, order.context)
         return Done(encode_result(result, task=order.task))
     except JobInterrupted as error:
         return Failed("JobInterrupted", str(error))
@@ -78,9 +97,66 @@ def _find(module: str, qualname: str, name: str) -> Task[Any, Any]:
     )
 
 
+class _Teller:
+    """Tells the worker the outcome, and before that of the progress the newest only, a few times a second."""
+
+    def __init__(self, pipe: Connection[Any, Any]) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+        self._newest: Progress | None = None
+        self._said = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def say(self, progress: Progress) -> None:
+        """Keep what a handler says of its progress, for the thread that tells it."""
+        self._newest = progress
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._keep_telling, name="pgjobs progress", daemon=True)
+            self._thread.start()
+        self._said.set()
+
+    def tell(self, outcome: Outcome) -> None:
+        """Send the last progress and the outcome. Raises OSError when the worker is gone."""
+        with self._lock:
+            self._tell_progress()
+            self._pipe.send(outcome)
+
+    def _keep_telling(self) -> None:
+        with suppress(OSError):
+            while self._said.wait():
+                self._said.clear()
+                with self._lock:
+                    self._tell_progress()
+                time.sleep(SAY_EVERY)
+
+    def _tell_progress(self) -> None:
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self._pipe.send(newest)
+
+
+def _to(pipe: Connection[Any, Any], number: int) -> io.TextIOWrapper:
+    """Lead a standard stream into a pipe, for all who write to it, also from C; unbuffered, so that no crash loses a line."""
+    os.dup2(pipe.fileno(), number)
+    pipe.close()
+    return io.TextIOWrapper(
+        io.FileIO(number, "w", closefd=False), encoding="utf-8", errors="backslashreplace", write_through=True
+    )
+
+
 def _end_with_parent() -> None:
-    # Also in the middle of a handler: a job whose worker is gone is another worker's job soon.
+    """End when the worker does, also in the middle of a handler: its job is another worker's job soon."""
     parent = parent_process()
-    if parent is not None:
-        mp_connection.wait([parent.sentinel])
-        os._exit(1)
+    if parent is None:
+        return
+    if sys.platform == "linux":  # by the kernel, also while C code holds the interpreter's lock
+        with suppress(Exception):
+            import ctypes
+
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    threading.Thread(target=_watch, args=(parent.sentinel,), name="pgjobs parent watch", daemon=True).start()
+
+
+def _watch(sentinel: int) -> None:
+    mp_connection.wait([sentinel])  # it has ended, perhaps before the kernel was told to tell us
+    os._exit(1)

@@ -11,6 +11,7 @@ from pgjobs.job import Claimed
 from pgjobs.outcome import Done, Failed, Outcome, from_exception
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
+from pgjobs.worker.executors.calling import acall
 
 
 class AsyncExecutor:
@@ -18,17 +19,21 @@ class AsyncExecutor:
 
     async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
         """Run a coroutine function; at its timeout it is cancelled and fails."""
-        arguments = task.bind(arguments, context)
         if context.timeout is None:
-            return Done(encode_result(await task.function(**arguments), task=task.name))
+            return Done(encode_result(await acall(task, arguments, context), task=task.name))
         try:
             async with asyncio.timeout(context.timeout.total_seconds()) as limit:
-                result = await task.function(**arguments)
+                result = await acall(task, arguments, context)
         except TimeoutError as error:
             if not limit.expired():
                 return from_exception(error)  # the handler's own
             return timed_out(context)
         return Done(encode_result(result, task=task.name))
+
+    def cancel(self, context: JobContext, running: asyncio.Task[Any]) -> None:
+        """Cancel the coroutine; it may clean up in its `finally` blocks."""
+        context._ask_to_stop()
+        running.cancel()
 
     async def close(self) -> None:
         """Nothing to let go of."""
