@@ -82,6 +82,8 @@ MUTANTS = {
 
 # These take more than two seconds to be noticed.
 SLOW = {
+    "a rescue knows of no request",
+    "any run may say its progress",
     "a completed run need not be the current one",
     "a full claim does not look back",
     "a rescue knows no limit",

@@ -223,8 +223,8 @@ FIGURES = {
     "claim_nothing_idly": 29, "complete": 101, "retry": 162, "fail": 142, "snooze": 132, "release": 132,
     "settle_what_is_fenced": 61, "settle_and_claim": 205, "leases": 5, "renew": 8, "rescue": 121, "rescue_nobody": 6,
     "resign": 144, "retry_failed": 171, "cancel": 121,
-    "cancel_running": 142, "cancel_asked": 12, "progress": 70, "clear_failed": 113, "cancel_where": 135, "move": 95,
-    "edit": 15, "claim_and_park": 210, "claim_where_jobs_are_parked": 121, "resume": 121, "resume_nothing": 2, "look_up": 40,
+    "cancel_running": 142, "cancel_asked": 12, "progress": 142, "clear_failed": 113, "cancel_where": 135, "move": 95,
+    "edit": 15, "claim_and_park": 124, "claim_where_jobs_are_parked": 120, "resume": 122, "resume_nothing": 2, "look_up": 40,
 }  # fmt: skip
 
 
@@ -299,7 +299,7 @@ def test_what_a_worker_is_asked_to_cancel_is_looked_for_among_what_it_was_asked_
 
 
 def test_a_resume_walks_the_dead_entries_of_its_own_line(held: Bench) -> None:
-    """Once, with its first portion, and once more with its last look."""
+    """Once, with its first portion, and once more with its last look. Measured: a page for every 24 jobs that were parked."""
 
     def resume() -> int:
         held.run(calls.pause(task="t"))
@@ -314,6 +314,4 @@ def test_a_resume_walks_the_dead_entries_of_its_own_line(held: Bench) -> None:
     resume()
     before = resume()
     jobs_that_were_parked_and_taken_back(held, 4_000)
-    slope = 2_000 / (resume() - before)
-    print(slope)
-    assert slope > 1
+    assert resume() - before < 2_000 / 15
