@@ -2,6 +2,7 @@
 
 from pgjobs.app import App
 from pgjobs.backoff import Exponential, Fixed, Linear
+from pgjobs.calls import Cancellation, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import (
     ConfigurationError,
@@ -33,6 +34,7 @@ __all__ = [
     "App",
     "AttemptError",
     "Cancel",
+    "Cancellation",
     "ConfigurationError",
     "ConnectionFailed",
     "Exponential",
@@ -55,6 +57,7 @@ __all__ = [
     "Priority",
     "ProcessDied",
     "Progress",
+    "QueueStatus",
     "Retry",
     "SchemaError",
     "SchemaMissing",
@@ -64,9 +67,11 @@ __all__ = [
     "Spec",
     "Status",
     "Task",
+    "TaskStatus",
     "UnknownTask",
     "Worker",
     "WorkerOptions",
+    "WorkerStatus",
     "WorkerStuck",
     "__version__",
 ]

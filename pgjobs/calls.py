@@ -382,15 +382,16 @@ class Edit:
     metadata: str | None = None  # JSON
     max_attempts: int | None = None
     timeout: timedelta | None = None
+    version: int | None = None  # of the payload
 
 
 def edit(id: int, edit: Edit) -> Call[None]:
     """Change a job that does not run. Raises JobNotFound, JobNotWaiting when it runs or is over."""
     return Call(
         "select pgjobs.edit_v1(%s::bigint, %s::integer, %s::text, %s::interval, %s::timestamptz, %s::jsonb, %s::jsonb,"
-        " %s::integer, %s::interval)",
+        " %s::integer, %s::interval, %s::integer)",
         (id if 0 < id < 2**63 else 0, None if edit.priority is None else int(edit.priority), edit.queue, edit.delay,
-         edit.available_at, edit.payload, edit.metadata, edit.max_attempts, edit.timeout),
+         edit.available_at, edit.payload, edit.metadata, edit.max_attempts, edit.timeout, edit.version),
         lambda rows: None,
     )  # fmt: skip
 

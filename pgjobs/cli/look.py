@@ -30,9 +30,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 @click.command(cls=Command)
+@click.option("--tasks", "only_tasks", is_flag=True, help="Only the tasks that are paused or being resumed.")
 @json_option
 @pass_target
-def status(target: Target, as_json: bool) -> None:
+def status(target: Target, only_tasks: bool, as_json: bool) -> None:
     """Show how the queues stand: how many jobs are due, wait for their time or in a line, run, are dead.
 
     OLDEST is how long the first job that is due has waited; WORKERS, how many live workers claim from the queue. Tasks that
@@ -42,14 +43,18 @@ def status(target: Target, as_json: bool) -> None:
     Examples:
       pgjobs status
       pgjobs status --json | jq '.[] | select(.ready > 1000) | .queue'
+      pgjobs status --tasks --json
     """
     with connected(target) as client:
-        queues = client.queue_overview()
+        queues = [] if only_tasks else client.queue_overview()
         tasks = client.task_overview()
         alive = [worker for worker in client.worker_overview() if worker.state == "alive"]
         now = client.now()
     if as_json:
-        echo_json([record(queue) for queue in queues])
+        echo_json([record(each) for each in (tasks if only_tasks else queues)])
+    elif only_tasks:
+        if not tasks:
+            click.echo("No task is paused.")
     elif not queues:
         click.echo("There are no jobs that wait, run or are dead.")
     else:
@@ -69,7 +74,9 @@ def status(target: Target, as_json: bool) -> None:
         click.echo(table(headers, rows))
     if not as_json:
         for task in tasks:
-            state = "is being resumed" if task.paused_at is None else f"is paused since {span(now - task.paused_at)}"
+            state = (
+                "is being resumed" if task.paused_at is None else f"has been paused for {span(now - task.paused_at)}"
+            )
             click.echo(f"The task {one_line(task.task)} {state}: {task.waiting:,} of its jobs wait in line.")
 
 

@@ -31,10 +31,13 @@ def test_a_task_is_paused_and_resumed_and_seen_in_status_list_and_show(cli: Cli,
     ids = client(db).enqueue_many([pgjobs.Spec("read")] * 1_200)
     assert Worker(db).claim(2_000) == []
     *_, last = cli("status").stdout.splitlines()
-    assert last.startswith("The task read is paused since ")
+    assert last.startswith("The task read has been paused for ")
     assert last.endswith(": 1,200 of its jobs wait in line.")
     assert ["waits", "in", "task/read"] in [line.split() for line in cli("show", ids[0]).stdout.splitlines()]
     assert cli("list", "--status", "waiting", "--limit", 1).stdout.splitlines()[1].endswith("in the line task/read")
+    (task,) = json.loads(cli("status", "--tasks", "--json").stdout)
+    assert (task["task"], task["waiting"], task["resuming"]) == ("read", 1_200, False)
+    assert cli("status", "--tasks").stdout.splitlines() == [last]
     resumed = cli("resume", "--task", "read").stdout.splitlines()
     assert resumed == [
         "The task read runs again.",
@@ -43,6 +46,7 @@ def test_a_task_is_paused_and_resumed_and_seen_in_status_list_and_show(cli: Cli,
     assert "The task read is being resumed: 200 of its jobs wait in line." in cli("status").stdout
     client(db).resume_tasks(1_000)
     assert "The task" not in cli("status").stdout
+    assert cli("status", "--tasks").stdout == "No task is paused.\n"
 
 
 def test_pause_and_resume_as_json(cli: Cli) -> None:

@@ -31,13 +31,13 @@ def test_what_is_not_named_stays_as_it_is(db: Connection) -> None:
 def test_everything_that_an_enqueue_says_can_be_changed(db: Connection) -> None:
     id = enqueue_one(db)
     before = now(db)
-    client(db).edit(id, Edit(-1, "other", HOUR, None, '{"n": 1}', '{"m": 2}', 7, HOUR))
+    client(db).edit(id, Edit(-1, "other", HOUR, None, '{"n": 1}', '{"m": 2}', 7, HOUR, 2))
     found = job(db, id)
     assert (found.priority, found.queue, found.payload, found.metadata) == (-1, "other", {"n": 1}, {"m": 2})
     assert found.max_attempts == 7
     assert found.available_at is not None
     assert before + HOUR <= found.available_at <= now(db) + HOUR
-    assert one(db, "select timeout from pgjobs.jobs") == HOUR
+    assert db.execute("select timeout, version from pgjobs.jobs").fetchall() == [(HOUR, 2)]
 
 
 def test_a_scheduled_job_can_be_called_forward_and_is_announced(db: Connection, connect: Connect) -> None:
