@@ -37,7 +37,7 @@ def test_a_task_is_paused_and_resumed_and_seen_in_status_list_and_show(cli: Cli,
     assert cli("list", "--status", "waiting", "--limit", 1).stdout.splitlines()[1].endswith("in the line task/read")
     (task,) = json.loads(cli("status", "--tasks", "--json").stdout)
     assert (task["task"], task["waiting"], task["resuming"]) == ("read", 1_200, False)
-    assert cli("status", "--tasks").stdout.splitlines() == [last]
+    assert cli("status", "--tasks").stdout.endswith(": 1,200 of its jobs wait in line.\n")
     resumed = cli("resume", "--task", "read").stdout.splitlines()
     assert resumed == [
         "The task read runs again.",
