@@ -1,7 +1,7 @@
 """pgjobs: a job queue for Python applications that already have PostgreSQL."""
 
 from pgjobs.app import App
-from pgjobs.backoff import Exponential, Fixed, Linear
+from pgjobs.backoff import Exponential, Fixed, Linear, Steps
 from pgjobs.calls import Cancellation, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import (
@@ -24,7 +24,9 @@ from pgjobs.errors import (
     UnknownTask,
     WorkerStuck,
 )
-from pgjobs.job import AttemptError, Job, JobId, Priority, Progress, Spec, Status
+from pgjobs.hooks import Event
+from pgjobs.job import AttemptError, FailedJob, Job, JobId, Priority, Progress, Spec, Status
+from pgjobs.middleware import log_runs, with_arguments, with_metadata
 from pgjobs.outcome import Cancel, Fail, Retry, Snooze
 from pgjobs.task import Task
 from pgjobs.version import __version__
@@ -37,8 +39,10 @@ __all__ = [
     "Cancellation",
     "ConfigurationError",
     "ConnectionFailed",
+    "Event",
     "Exponential",
     "Fail",
+    "FailedJob",
     "Fixed",
     "InvalidJob",
     "InvalidPayload",
@@ -66,6 +70,7 @@ __all__ = [
     "Snooze",
     "Spec",
     "Status",
+    "Steps",
     "Task",
     "TaskStatus",
     "UnknownTask",
@@ -74,4 +79,7 @@ __all__ = [
     "WorkerStatus",
     "WorkerStuck",
     "__version__",
+    "log_runs",
+    "with_arguments",
+    "with_metadata",
 ]

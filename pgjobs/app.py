@@ -13,7 +13,6 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
-from pgjobs.backoff import Backoff, Exponential
 from pgjobs.client import Client
 from pgjobs.connections import (
     AsyncPsycopgRunner,
@@ -26,7 +25,10 @@ from pgjobs.connections import (
     runner_for,
 )
 from pgjobs.errors import ConfigurationError, UnknownTask
+from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
+from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
+from pgjobs.policy import ErrorFilter, Policy, RetryAfter
 from pgjobs.pools import Pools
 from pgjobs.steering import Steering
 from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
@@ -34,6 +36,9 @@ from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
 P = ParamSpec("P")
 R = TypeVar("R")
+H = TypeVar("H", bound=Hook)
+M = TypeVar("M", bound=AroundRun)
+N = TypeVar("N", bound=AroundEnqueue)
 
 CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
 CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
@@ -49,6 +54,9 @@ class App(Steering):
     def __init__(self, dsn: str | None = None) -> None:
         self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
+        self._around_run: list[AroundRun] = []
+        self._around_enqueue: list[AroundEnqueue] = []
+        self._hooks = Hooks()
         self._made_pools: Pools | None = None
         self._making = threading.Lock()
         # One variable per app: two apps in a process do not share a transaction.
@@ -69,7 +77,11 @@ class App(Steering):
         max_attempts: int = 5,
         timeout: timedelta | float | None = None,
         executor: ExecutorName | None = None,
-        retry: Backoff | None = None,
+        retry: RetryAfter | None = None,
+        retry_on: ErrorFilter | None = None,
+        fail_on: ErrorFilter | None = None,
+        give_up_after: timedelta | float | None = None,
+        on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
         interrupt: bool = False,
         max_rss: int | str | None = None,
@@ -86,7 +98,11 @@ class App(Steering):
         max_attempts: int = 5,
         timeout: timedelta | float | None = None,
         executor: ExecutorName | None = None,
-        retry: Backoff | None = None,
+        retry: RetryAfter | None = None,
+        retry_on: ErrorFilter | None = None,
+        fail_on: ErrorFilter | None = None,
+        give_up_after: timedelta | float | None = None,
+        on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
         interrupt: bool = False,
         max_rss: int | str | None = None,
@@ -96,10 +112,14 @@ class App(Steering):
 
         Arguments: name, by default the function's; queue and priority of its jobs; max_attempts, after which a job
         is a dead letter; timeout of one run, seconds or a timedelta; executor "async" (default for coroutine
-        functions), "thread" (default for others) or "process"; retry, the backoff between attempts, by default
-        Exponential(2, max=3600, jitter=0.2); keep, "history" or "nothing" of a completed job; interrupt, whether
-        JobInterrupted is raised in a thread that is to stop, wherever its Python code is; max_rss, how much memory its
-        process may take, bytes or "512MB"; max_jobs, after how many jobs its process is replaced.
+        functions), "thread" (default for others) or "process"; retry, the wait between attempts: a backoff, by default
+        Exponential(2, max=3600, jitter=0.2), or a list of waits, or a function of attempt and exception; retry_on,
+        exception classes or a function of the exception: others are not tried again; fail_on, likewise: these are not;
+        give_up_after, seconds or a timedelta from its first failed run on, after which no retry is begun; on_failure,
+        the task, or its name, of a job to enqueue when a job of this one dies; keep, "history" or "nothing" of a
+        completed job; interrupt, whether JobInterrupted is raised in a thread that is to stop, wherever its Python code
+        is; max_rss, how much memory its process may take, bytes or "512MB"; max_jobs, after how many jobs its process is
+        replaced.
         A generator yields its progress: done, (done, total), (done, total, message) or a text; it returns its result.
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
         """
@@ -121,13 +141,20 @@ class App(Steering):
                 max_attempts=max_attempts,
                 timeout=timeout,
                 executor=executor or default,
-                retry=retry or Exponential(),
+                policy=Policy.make(
+                    given_name,
+                    retry=retry,
+                    retry_on=retry_on,
+                    fail_on=fail_on,
+                    give_up_after=give_up_after,
+                    on_failure=on_failure,
+                ),
                 keep=keep,
                 interrupt=interrupt,
                 max_rss=max_rss,
                 max_jobs=max_jobs,
             )
-            task = Task(function, given_name, options, self)
+            task = Task(function, given_name, options, self, self._around_run)
             taken = self.tasks.get(task.name)
             if taken is not None and (taken.__module__, taken.__qualname__) != (task.__module__, task.__qualname__):
                 raise ConfigurationError(
@@ -154,31 +181,79 @@ class App(Steering):
 
         Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own.
         """
-        chunks, notify = _chunks(specs)
-        if not chunks:
-            return []
-        with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
-            client = Client(runner)
-            return [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
+        with Enqueuing(self._around_enqueue, specs) as enqueuing:
+            chunks, notify = _chunks(enqueuing.specs)
+            if not chunks:
+                return []
+            with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
+                client = Client(runner)
+                enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
+        return enqueuing.done()
 
     async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """The same as `enqueue_many`, for callers in an event loop."""
-        chunks, notify = _chunks(specs)
-        if not chunks:
-            return []
-        async with self._arunner(tx) as runner, in_one_async_transaction(runner) if len(chunks) > 1 else nullcontext():
-            client = AsyncClient(runner)
-            return [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
+        with Enqueuing(self._around_enqueue, specs) as enqueuing:
+            chunks, notify = _chunks(enqueuing.specs)
+            if not chunks:
+                return []
+            in_one = in_one_async_transaction if len(chunks) > 1 else nullcontext
+            async with self._arunner(tx) as runner, in_one(runner):
+                client = AsyncClient(runner)
+                enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
+        return enqueuing.done()
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
-        with self.client(tx) as client:
-            return client.enqueue(spec)
+        with Enqueuing(self._around_enqueue, (spec,)) as enqueuing, self.client(tx) as client:
+            enqueuing.ids = [client.enqueue(next(iter(enqueuing.specs)))]
+        return enqueuing.done()[0]
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
-        async with self.aclient(tx) as client:
-            return await client.enqueue(spec)
+        with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
+            async with self.aclient(tx) as client:
+                enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]
+        return enqueuing.done()[0]
+
+    # Around and about
+
+    def around_run(self, middleware: M) -> M:
+        """Wrap a generator function around every run of this app's tasks, where the handler runs.
+
+        It is given the JobContext and yields once, receiving the handler's result there, or its exception.
+        Raises ConfigurationError for what is no generator function.
+        """
+        self._around_run.append(checked(middleware, "job"))
+        return middleware
+
+    def around_enqueue(self, middleware: N) -> N:
+        """Wrap a generator function around every enqueue through this app.
+
+        It is given the Spec and yields it once, changed or not, receiving the job's id there, or the exception.
+        Raises ConfigurationError for what is no generator function.
+        """
+        self._around_enqueue.append(checked(middleware, "spec"))
+        return middleware
+
+    def on_start(self, hook: H) -> H:
+        """Tell this function of every run that starts. Hooks are given an Event, in the worker's process."""
+        return self._hooks.add("start", hook)
+
+    def on_success(self, hook: H) -> H:
+        """Tell this function of every job that completed, once that is written."""
+        return self._hooks.add("success", hook)
+
+    def on_retry(self, hook: H) -> H:
+        """Tell this function of every failed attempt that is followed by another, once that is written."""
+        return self._hooks.add("retry", hook)
+
+    def on_failure(self, hook: H) -> H:
+        """Tell this function of every job that became a dead letter by the outcome of a run, once that is written."""
+        return self._hooks.add("failure", hook)
+
+    def on_error(self, hook: H) -> H:
+        """Tell this function of every exception: of handlers, of other hooks, of the worker itself."""
+        return self._hooks.add("error", hook)
 
     # Looking
 
@@ -232,7 +307,7 @@ class App(Steering):
 
     def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
         """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
-        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options))
+        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks)
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt: Fixed, Linear, Exponential, each with jitter.
+"""How long to wait before the next attempt: Fixed, Linear, Exponential, each with jitter; Steps; or as a function says.
 
 Durations are seconds or timedeltas. Jitter spreads jobs that failed together: 0.2 means up to 20 % more or less, but never
 more than max.
@@ -7,6 +7,7 @@ more than max.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -69,6 +70,42 @@ class Exponential:
         except OverflowError:
             seconds = _YEAR
         return _spread(seconds, _seconds(self.max), self.jitter)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """One wait after the other, as listed; the last one again and again. `retry=[1, 10, 60]` is short for it."""
+
+    waits: tuple[timedelta | float, ...]
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "waits", tuple(self.waits))
+        if not self.waits:
+            raise ValueError("at least one wait is needed")
+        for wait in self.waits:
+            _check(wait, wait, self.jitter)
+
+    def delay(self, attempt: int) -> timedelta:
+        """Return the wait after failed attempt number `attempt`."""
+        return _spread(_seconds(self.waits[min(attempt, len(self.waits)) - 1]), _YEAR, self.jitter)
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """As a function of the attempt and its exception says, asked where the handler ran."""
+
+    function: Callable[[int, BaseException], timedelta | float]
+
+    def after(self, attempt: int, error: BaseException) -> timedelta:
+        """Return the wait after this exception of attempt number `attempt`. Raises what the function raises."""
+        wait = self.function(attempt, error)
+        _check(wait, wait, 0)
+        return _spread(_seconds(wait), _YEAR, 0)
+
+    def delay(self, attempt: int) -> timedelta:
+        """Return the wait where no exception is at hand, or the function failed: an exponential one."""
+        return Exponential().delay(attempt)
 
 
 def _seconds(value: timedelta | float) -> float:

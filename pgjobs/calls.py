@@ -90,6 +90,7 @@ class Step:
     scanned: int  # how many entries were scanned to their end
     scanned_to: str | None  # and from when on they are to be scanned next
     due_in: timedelta | None  # when the next job falls due
+    dead: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # (id, run): settled, and a dead letter now
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def claim(worker: int, limit: int, scan: Scan) -> Call[Step]:
 
 def _read_step(rows: Rows) -> Step:
     claimed: list[Claimed] = []
-    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": []}
+    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": []}
     paused: list[str] = []
     cursor = None
     scanned, scanned_to, due_in = 0, None, None
@@ -166,7 +167,17 @@ def _read_step(rows: Rows) -> Step:
             paused.append(row[3])
         else:
             unsettled[verb].append((row[1], row[2]))
-    return Step(claimed, unsettled["fenced"], unsettled["locked"], paused, cursor, scanned, scanned_to, due_in)
+    return Step(
+        claimed,
+        unsettled["fenced"],
+        unsettled["locked"],
+        paused,
+        cursor,
+        scanned,
+        scanned_to,
+        due_in,
+        unsettled["dead"],
+    )
 
 
 def release(leases: Sequence[Lease]) -> Call[Step]:
@@ -179,12 +190,14 @@ def release(leases: Sequence[Lease]) -> Call[Step]:
 
 
 def register(
-    name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta
-) -> Call[int]:
-    """Register a worker; returns its id."""
+    name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta,
+    on_failure: str | None = None,
+) -> Call[int]:  # fmt: skip
+    """Register a worker; returns its id. on_failure: as JSON text, by task, the job to enqueue when a job of it dies."""
     return Call(
-        "select pgjobs.register_v1(%s::text, %s::text, %s::integer, %s::text, %s::text[], %s::integer, %s::interval)",
-        (name, host, pid, version, texts(queues), concurrency, lease),
+        "select pgjobs.register_v1(%s::text, %s::text, %s::integer, %s::text, %s::text[], %s::integer, %s::interval,"
+        " %s::jsonb)",
+        (name, host, pid, version, texts(queues), concurrency, lease, on_failure),
         _read_int,
     )
 

@@ -146,10 +146,11 @@ class Client:
         return run(self._runner, calls.progress(leases, said))
 
     def register(
-        self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta
-    ) -> int:
+        self, name: str, host: str, pid: int, version: str, queues: Sequence[str], concurrency: int, lease: timedelta,
+        on_failure: str | None = None,
+    ) -> int:  # fmt: skip
         """Register a worker and return its id."""
-        return run(self._runner, calls.register(name, host, pid, version, queues, concurrency, lease))
+        return run(self._runner, calls.register(name, host, pid, version, queues, concurrency, lease, on_failure))
 
     def leases(self, worker: int, limit: int) -> list[Lease]:
         """List what a worker holds, oldest claims first."""

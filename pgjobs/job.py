@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 
 class Priority(IntEnum):
@@ -67,6 +67,11 @@ class Claimed(NamedTuple):
     enqueued_at: str
     metadata: str | None
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a log entry about it carries."""
+        return {"job": self.id, "run": self.run, "queue": self.queue, "task": self.task}
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -85,6 +90,23 @@ class Spec:
     timeout: timedelta | None = None
     metadata: str | None = None
     notify: bool = True
+
+
+class FailedJob(TypedDict):
+    """What a task named by `on_failure=` is told of the job that died: its one argument, `failed`."""
+
+    job_id: int
+    run: int
+    task: str
+    queue: str
+    payload: dict[str, Any]
+    metadata: dict[str, Any] | None
+    reason: str  # exhausted, gave_up, failed or crashed, as in dead_letters
+    error: str  # the last error in one line
+    attempts: int
+    crashes: int
+    enqueued_at: str  # ISO 8601
+    failed_at: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,20 @@ Outcome = Done | Failed | Snoozed | Cancelled | Release
 
 def from_exception(error: BaseException) -> Outcome:
     """Return the outcome that an exception of a handler stands for. Never raises, whatever the exception is like."""
+    return said(error) or failure(error)
+
+
+def said(error: BaseException) -> Outcome | None:
+    """Return what a handler said by raising this; None for an exception like any other. Never raises.
+
+    Of a group, as a TaskGroup raises it: what its members said, if all of them said something. Fail goes before Cancel,
+    Cancel before Retry, and Retry before Snooze.
+    """
     try:
+        if isinstance(error, BaseExceptionGroup):
+            spoken = [said(each) for each in error.exceptions]
+            outcomes = [outcome for outcome in spoken if outcome is not None]
+            return min(outcomes, key=_weight) if outcomes and len(outcomes) == len(spoken) else None
         match error:
             case Snooze():
                 return Snoozed(error.delay)
@@ -105,6 +118,22 @@ def from_exception(error: BaseException) -> Outcome:
                 return Failed("Retry", printable(str(error.reason)), delay=error.delay)
     except BaseException:
         pass  # a subclass without what it needs, a reason without a text: a failure like any other
+    return None
+
+
+def _weight(outcome: Outcome) -> int:
+    match outcome:
+        case Failed(final=True):
+            return 0
+        case Cancelled():
+            return 1
+        case Failed():
+            return 2
+    return 3
+
+
+def failure(error: BaseException) -> Failed:
+    """Return the failed attempt that an exception stands for, in words. Never raises, whatever the exception is like."""
     try:
         kind = type(error)
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

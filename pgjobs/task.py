@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from types import UnionType
 from typing import Annotated, Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin
 
-from pgjobs.backoff import Backoff, Exponential
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload, PgjobsError
 from pgjobs.job import JobId, Priority, Spec
+from pgjobs.middleware import Around, AroundRun, Plain
 from pgjobs.outcome import as_timedelta
 from pgjobs.payload import encode_metadata, encode_payload
+from pgjobs.policy import Policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,7 +44,7 @@ class TaskOptions:
     max_attempts: int = 5
     timeout: timedelta | None = None
     executor: ExecutorName = "thread"
-    retry: Backoff = dataclasses.field(default_factory=Exponential)
+    policy: Policy = dataclasses.field(default_factory=Policy)
     keep: Keep = "history"
     interrupt: bool = False
     max_rss: int | None = None  # bytes
@@ -51,7 +52,7 @@ class TaskOptions:
 
     @classmethod
     def make(cls, task: str, *, queue: str, priority: int, max_attempts: int, timeout: timedelta | float | None,
-             executor: ExecutorName, retry: Backoff, keep: Keep, interrupt: bool = False,
+             executor: ExecutorName, policy: Policy, keep: Keep, interrupt: bool = False,
              max_rss: int | str | None = None, max_jobs: int | None = None) -> TaskOptions:  # fmt: skip
         """Check the options when the task is declared and not when it runs. Raises ConfigurationError."""
         _check_name("task", task, ConfigurationError)
@@ -60,8 +61,6 @@ class TaskOptions:
             raise ConfigurationError(f"The executor of {task} must be async, thread or process, not {executor!r}.")
         if keep not in get_args(Keep):
             raise ConfigurationError(f"keep of {task} must be 'history' or 'nothing', not {keep!r}.")
-        if not callable(getattr(retry, "delay", None)):
-            raise ConfigurationError(f"retry of {task} must be a backoff like pgjobs.Exponential(), not {retry!r}.")
         priority = _priority(priority, ConfigurationError)
         max_attempts = _max_attempts(max_attempts, ConfigurationError)
         if interrupt and executor != "thread":
@@ -73,7 +72,7 @@ class TaskOptions:
         if max_jobs is not None and (not isinstance(max_jobs, int) or max_jobs < 1):
             raise ConfigurationError(f"max_jobs of {task} must be 1 or more, not {max_jobs!r}.")
         return cls(
-            queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, retry, keep,
+            queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, policy, keep,
             interrupt=interrupt, max_rss=None if max_rss is None else _bytes(max_rss, task), max_jobs=max_jobs,
         )  # fmt: skip
 
@@ -81,11 +80,13 @@ class TaskOptions:
 class Task(Generic[P, R]):
     """What `@app.task` makes of a function. Calling it calls the function; `enqueue` puts a job into its queue."""
 
-    def __init__(self, function: Callable[P, R], name: str, options: TaskOptions, enqueuer: Enqueuer) -> None:
+    def __init__(self, function: Callable[P, R], name: str, options: TaskOptions, enqueuer: Enqueuer,
+                 middleware: Sequence[AroundRun] = ()) -> None:  # fmt: skip
         self.function = function
         self.name = name
         self.options_ = options
         self._enqueuer = enqueuer
+        self._middleware = middleware  # the app's own list, which may grow
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", name)
         self.__qualname__ = getattr(function, "__qualname__", name)
@@ -169,6 +170,14 @@ class Task(Generic[P, R]):
         if self._context_parameter is None:
             return dict(payload)
         return {**payload, self._context_parameter: context}
+
+    def around(self, context: JobContext) -> Around | Plain:
+        """Return the app's middleware as a context manager around one run of the function."""
+        return Around(self._middleware, context) if self._middleware else Plain()
+
+    def takes_only(self, argument: str) -> bool:
+        """Whether the function can be called with this argument and no other."""
+        return (self._takes_any or argument in self._known) and self._required <= {argument}
 
     def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         if args:

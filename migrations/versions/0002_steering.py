@@ -32,6 +32,9 @@ create index jobs_cancel_asked on pgjobs.jobs (worker) where cancel_asked_at is 
 
 alter table pgjobs.job_history add column progress jsonb, add column version smallint;
 alter table pgjobs.dead_letters add column progress jsonb, add column version smallint;
+alter table pgjobs.dead_letters
+    drop constraint dead_letters_reason_known,
+    add constraint dead_letters_reason_known check (reason in ('exhausted', 'gave_up', 'failed', 'crashed'));
 
 create table pgjobs.tasks (
     name       text collate "C" not null,
@@ -67,6 +70,8 @@ comment on column pgjobs.jobs.progress is 'What its current run last said of its
 comment on column pgjobs.jobs.version is 'Version of the payload, as the task counted when it was enqueued; null means 1.';
 comment on column pgjobs.job_history.progress is 'What its last run said of its progress.';
 comment on column pgjobs.job_history.version is 'Version of the payload; null means 1.';
+comment on column pgjobs.dead_letters.reason is
+    'exhausted, no attempts left; gave_up, a retry would come too late; failed, its handler or task said so; crashed, its workers died.';
 comment on column pgjobs.dead_letters.progress is 'What its last run said of its progress.';
 comment on column pgjobs.dead_letters.version is 'Version of the payload; null means 1.';
 comment on table pgjobs.tasks is 'Settings of tasks; a task without a row here has the defaults.';
@@ -78,7 +83,7 @@ comment on sequence pgjobs.supervisor_ids is
 comment on column pgjobs.workers.supervisor is 'The supervisor that renews for it; null if it renews by itself.';
 comment on column pgjobs.workers.suspected_at is 'When somebody saw that its supervisor had let go of its lock; null again when it renews.';
 comment on column pgjobs.workers.on_failure is
-    'By task, which job is enqueued when a job of it dies: what this worker knows of its tasks, for whoever has to bury its jobs.';
+    'By task, the job to enqueue when a job of it dies (task, queue, priority), for whoever buries the jobs of this worker.';
 """
 
 

@@ -45,7 +45,8 @@ class TextFormatter(logging.Formatter):
             level = click.style(level, fg=_COLOURS.get(record.levelname))
         name = "" if record.name.partition(".")[0] in ("pgjobs", "root") else f"{record.name}: "
         job = getattr(record, "job", None)
-        about = "" if job is None else f"job {job} ({getattr(record, 'task', '?')}): "
+        said = record.message.startswith(f"job {job}")
+        about = "" if job is None or said else f"job {job} ({getattr(record, 'task', '?')}): "
         # What a job says can come from anywhere: it must not look like a line of the log, nor steer the terminal.
         message = printable(f"{name}{about}{record.message}").replace("\n", "\n    ")
         return f"{record.asctime} {level} {message}"

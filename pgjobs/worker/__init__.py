@@ -29,9 +29,10 @@ from pgjobs import calls
 from pgjobs.async_client import AsyncClient
 from pgjobs.connections import AsyncPsycopgRunner, arun, connecting, is_broken, reason
 from pgjobs.errors import ConfigurationError, LeaseLost, WorkerStuck
+from pgjobs.hooks import Hooks
 from pgjobs.job import Claimed, Lease
 from pgjobs.listener import Listener
-from pgjobs.outcome import Release
+from pgjobs.outcome import Done, Failed, Release, failure
 from pgjobs.pools import CONNECT
 from pgjobs.task import ExecutorName, Task
 from pgjobs.version import __version__
@@ -41,10 +42,11 @@ from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_process import ProcessExecutor
 from pgjobs.worker.executors.in_thread import ThreadExecutor
 from pgjobs.worker.keeper import Keeper, Report
-from pgjobs.worker.options import OnLeaseLost, WorkerOptions
-from pgjobs.worker.runner import Runner
+from pgjobs.worker.options import OnLeaseLost, WorkerOptions, on_failure
+from pgjobs.worker.runner import Runner, make_context
 from pgjobs.worker.settler import Entry, Outbox
 from pgjobs.worker.slots import Slots
+from pgjobs.worker.teller import Teller
 
 __all__ = ["OnLeaseLost", "Worker", "WorkerOptions", "run_until_stopped"]
 
@@ -62,7 +64,8 @@ STUCK_MOST = 3  # threads that will not stop, at which the worker ends and has t
 class Worker:
     """One worker. `await run()` works until `stop()`, or with drain until nothing runnable is left."""
 
-    def __init__(self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions) -> None:
+    def __init__(self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions,
+                 hooks: Hooks | None = None) -> None:  # fmt: skip
         self.options = options
         self.id = 0
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
@@ -71,9 +74,11 @@ class Worker:
         self._outbox = Outbox()
         self._claimer = Claimer(self._outbox, options.queues, options.poll)
         self._slots = Slots(options.concurrency, options.queues, tasks)
+        self._teller = Teller(hooks or Hooks())
         self._running: dict[Lease, asyncio.Task[None]] = {}
         self._held: dict[Lease, tuple[Claimed, float]] = {}  # claimed, waiting for a slot, and until when
         self._cancel_at = 0.0
+        self._worn_out = False
         self._changed = asyncio.Event()
         self._ready = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -127,10 +132,10 @@ class Worker:
         finally:
             if self._connection is not None:
                 await self._connection.close()
-        if len(self._threads.stuck) >= STUCK_MOST:
+        if self._worn_out:
             raise WorkerStuck(
-                f"Worker {self.id} has ended because {len(self._threads.stuck)} of its threads would not stop: start it"
-                " anew, and let the handlers call job.check(), or give their tasks executor='process'."
+                f"Worker {self.id} has ended because {STUCK_MOST} of its threads would not stop: start it anew, and let the"
+                " handlers call job.check(), or give their tasks executor='process'."
             )
 
     async def _serve(self) -> None:
@@ -140,6 +145,8 @@ class Worker:
             "process": ProcessExecutor(),
         }
         self._runner = Runner(self._tasks, executors)
+        if self._teller:
+            self._claimer.on_settled = self._settled
         self._keeper = Keeper(self._dsn, self.options.lease, self._report(), self._lost_from_thread)
         await self._register()
         self._keeper.start()
@@ -160,6 +167,7 @@ class Worker:
                 await executor.close()
             self._keeper.stop()
             await self._leave()
+            await self._teller.close()
 
     # The main line
 
@@ -255,12 +263,36 @@ class Worker:
         self._running[lease] = self._loop.create_task(self._run(job, lease, task))
 
     async def _run(self, job: Claimed, lease: Lease, task: Task[Any, Any] | None) -> None:
-        outcome = await self._runner.run(job, report=partial(self._claimer.board.say, lease))
+        if self._teller:
+            entry = await self._run_and_tell(job, lease, task)
+        else:
+            outcome = await self._runner.run(job, None, partial(self._claimer.board.say, lease))
+            entry = Entry(lease, job, outcome, task)
         del self._running[lease]
         if task is not None and self._slots.give_back(task.options_.executor):
             self._slot_freed()
-        self._outbox.put(Entry(lease, job, outcome, task))
+        self._outbox.put(entry)
         self._changed.set()
+
+    async def _run_and_tell(self, job: Claimed, lease: Lease, task: Task[Any, Any] | None) -> Entry:
+        context = None
+        with suppress(Exception):  # what is wrong with the job, the runner will say
+            context = None if task is None else make_context(job, task)
+        began = time.monotonic()
+        if context is not None:
+            self._teller.tell("start", context)
+        outcome = await self._runner.run(job, context, partial(self._claimer.board.say, lease))
+        seconds = time.monotonic() - began
+        if type(outcome) is Failed:
+            self._teller.tell("error", context, outcome, seconds)
+        return Entry(lease, job, outcome, task, context, seconds)
+
+    def _settled(self, entry: Entry, dead: bool) -> None:
+        """What came of a run is written: now, and not before, it may be told."""
+        if type(entry.outcome) is Done:
+            self._teller.tell("success", entry.context, entry.outcome, entry.seconds)
+        elif type(entry.outcome) is Failed:
+            self._teller.tell("failure" if dead else "retry", entry.context, entry.outcome, entry.seconds)
 
     def _slot_freed(self) -> None:
         """An executor that was full has a slot again: start what was held for it, or claim for it."""
@@ -297,6 +329,7 @@ class Worker:
                 "worker %d: %d threads will not stop; it lets the other jobs finish and ends, to be replaced",
                 self.id, len(self._threads.stuck),
             )  # fmt: skip
+            self._worn_out = True
             self.stop()
         self._changed.set()
 
@@ -346,8 +379,9 @@ class Worker:
         sent = time.monotonic()
         self.id = self._claimer.worker = await self._client.register(
             self.name, socket.gethostname(), os.getpid(), __version__, self.options.queues,
-            self._slots.total, self.options.lease,
+            self._slots.total, self.options.lease, on_failure(self._tasks),
         )  # fmt: skip
+        self._teller.worker = self.id
         self._keeper.report = self._report()
         self._keeper.renewed(sent)
 
@@ -357,6 +391,7 @@ class Worker:
     async def _reconnect(self, error: Exception, grace_ends: float | None) -> None:
         """Come back after the connection broke; jobs run on meanwhile, their outcomes wait in the outbox."""
         log.warning("the connection broke (%s); reconnecting", reason(error))
+        self._teller.tell("error", None, failure(error))
         pause = 0.1
         while True:
             if self._connection is not None:

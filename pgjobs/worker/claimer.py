@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 
 import psycopg
@@ -39,6 +40,9 @@ class Claimer:
         self.board = Board()
         self.stats: Counter[str] = Counter()
         self.listening = False
+        self.on_settled: Callable[[Entry, bool], None] | None = (
+            None  # told what was written, and whether the job is dead
+        )
         self._queues = queues
         self._poll = poll
         self._open: dict[str, int] = {}  # start of a batch -> its jobs not yet settled; in order of time
@@ -182,8 +186,9 @@ class Claimer:
                     assert isinstance(failed, Failed)
                     entry.outcome = failed
                     log.warning(
-                        "the outcome of job %d was refused and counts as a failed attempt: %s", entry.lease.id, error
-                    )
+                        "job %d: its outcome was refused and counts as a failed attempt: %s", entry.lease.id, error,
+                        extra=entry.job.fields,
+                    )  # fmt: skip
                     step = await self._client_().settle(entry.lease.worker, settlement([entry]))
             except BaseException:
                 self.outbox.put_back(entries[done:])
@@ -193,7 +198,7 @@ class Claimer:
 
     def _forget(self, entries: list[Entry], step: Step) -> None:
         """Close what was settled or fenced; put back what was locked for a moment."""
-        fenced, locked = set(step.fenced), set(step.locked)
+        fenced, locked, dead = set(step.fenced), set(step.locked), set(step.dead)
         back = []
         for entry in entries:
             key = (entry.lease.id, entry.lease.run)
@@ -202,9 +207,12 @@ class Claimer:
                 continue
             if key in fenced:
                 self.stats["fenced"] += 1
-                log.warning("job %d: run %d was taken back before it was settled; its outcome is void", *key)
+                log.warning("job %d: run %d was taken back before it was settled; its outcome is void", *key,
+                            extra=entry.job.fields)  # fmt: skip
             else:
                 self.stats[type(entry.outcome).__name__.lower()] += 1
+                if self.on_settled is not None:
+                    self.on_settled(entry, key in dead)
             self._close(entry.lease)
         self.outbox.put_back(back)
 

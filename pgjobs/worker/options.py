@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,7 @@ class WorkerOptions:
             concurrency = {executor: _CONCURRENCY[executor] for executor in sorted(executors)}
             if len(executors) == 1:
                 (concurrency,) = concurrency.values()
+        _check_on_failure(tasks)
         counts = [concurrency] if isinstance(concurrency, int) else list(concurrency.values())
         if not counts or any(not isinstance(count, int) or not 1 <= count <= 10_000 for count in counts):
             raise ConfigurationError(f"concurrency must be from 1 to 10000, not {concurrency}.")
@@ -84,3 +86,27 @@ class WorkerOptions:
         if options.poll <= timedelta(0) or options.grace < timedelta(0):
             raise ConfigurationError("poll must be longer than nothing, and grace not negative.")
         return options
+
+
+def on_failure(tasks: Mapping[str, Task[Any, Any]]) -> str | None:
+    """Return which job is to be enqueued when a job of a task dies, by task, as JSON text; None if none is."""
+    following = {
+        name: {"task": next.name, "queue": next.options_.queue, "priority": int(next.options_.priority)}
+        for name, task in tasks.items()
+        if (next := tasks.get(task.options_.policy.on_failure or "")) is not None
+    }
+    return json.dumps(following) if following else None
+
+
+def _check_on_failure(tasks: Mapping[str, Task[Any, Any]]) -> None:
+    for name, task in tasks.items():
+        following = task.options_.policy.on_failure
+        if following is None:
+            continue
+        if following not in tasks:
+            raise ConfigurationError(f"on_failure of {name} names the task {following!r}, which the app does not have.")
+        if not tasks[following].takes_only("failed"):
+            raise ConfigurationError(
+                f"on_failure of {name} names the task {following}, which must have one argument:"
+                f" def {following}(failed: pgjobs.FailedJob)."
+            )

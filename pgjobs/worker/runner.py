@@ -7,11 +7,13 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from pgjobs.context import JobContext
+from pgjobs.context import JobContext, JobInterrupted
+from pgjobs.errors import JobTimeout, MemoryExceeded, ProcessDied
 from pgjobs.job import Claimed, Progress
-from pgjobs.outcome import Cancelled, Failed, Outcome, Release, Snoozed, from_exception
+from pgjobs.middleware import Around, log_runs
+from pgjobs.outcome import Cancelled, Failed, Outcome, Release, Snoozed
 from pgjobs.payload import decode
 from pgjobs.task import ExecutorName, Task
 from pgjobs.worker.executors import Executor
@@ -19,6 +21,11 @@ from pgjobs.worker.executors.in_loop import timed_out
 from pgjobs.worker.settler import max_attempts
 
 log = logging.getLogger("pgjobs.worker")
+
+# Failures that executors put into words themselves, and the exceptions that policies know them by.
+_OURS: dict[str, type[BaseException]] = {
+    kind.__name__: kind for kind in (JobTimeout, ProcessDied, MemoryExceeded, JobInterrupted)
+}
 
 UNKNOWN_FIRST = 5.0  # seconds until a job whose task nobody here knows is looked at again; doubles with every run
 UNKNOWN_MOST = 3600.0
@@ -31,6 +38,8 @@ class Runner:
         self._tasks = tasks
         self._executors = executors
         self._runs: dict[tuple[int, int], _Run] = {}
+        # At this level every run is worth a line when it starts and one when it ends.
+        self._logged = logging.getLogger("pgjobs.task").isEnabledFor(logging.DEBUG)
 
     async def run(
         self,
@@ -53,7 +62,12 @@ class Runner:
             task.check(arguments)
             executor = self._executors[task.options_.executor]
             run = self._runs[job.id, job.run] = _Run(context, executor, asyncio.current_task())
-            outcome = await executor.run(task, job, arguments, context)
+            if self._logged:
+                with Around((log_runs,), context) as around:
+                    around.result = await executor.run(task, job, arguments, context)
+                outcome = cast(Outcome, around.result)
+            else:
+                outcome = await executor.run(task, job, arguments, context)
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is None or not current.cancelling():
@@ -64,14 +78,17 @@ class Runner:
             else:
                 outcome = Release()
         except BaseException as error:
-            outcome = from_exception(error)
+            outcome = task.options_.policy.outcome(error, job.attempts + 1)
+        else:
+            if type(outcome) is Failed and (kind := _OURS.get(outcome.error)) is not None:
+                outcome = task.options_.policy.judge(outcome, kind(outcome.message), job.attempts + 1)
         finally:
             self._runs.pop((job.id, job.run), None)
         if run is not None and run.asked and type(outcome) is Release:
             outcome = Cancelled(run.reason)
         if type(outcome) is Failed:
             log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
-                        outcome.error, outcome.message[:500])  # fmt: skip
+                        outcome.error, outcome.message[:500], extra=job.fields)  # fmt: skip
         return outcome
 
     def cancel(self, id: int, run: int, reason: str | None) -> bool:
@@ -114,6 +131,7 @@ def _unknown(job: Claimed) -> Outcome:
     # Not counted: during a deploy another worker, or this one's successor, knows the task. The run counts the tries.
     delay = timedelta(seconds=min(UNKNOWN_FIRST * 2 ** min(job.run - 1, 20), UNKNOWN_MOST))
     log.warning(
-        "job %d: this worker has no task %r; left for %s. Is it started with the right --app?", job.id, job.task, delay
-    )
+        "job %d: this worker has no task %r; left for %s. Is it started with the right --app?", job.id, job.task, delay,
+        extra=job.fields,
+    )  # fmt: skip
     return Snoozed(delay)

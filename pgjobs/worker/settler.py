@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from pgjobs.calls import Settlement
+from pgjobs.context import JobContext
 from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Cancelled, Done, Failed, Outcome, Release, Snoozed
 from pgjobs.task import Task
@@ -25,6 +26,8 @@ class Entry:
     job: Claimed
     outcome: Outcome
     task: Task[Any, Any] | None  # None: unknown to this worker
+    context: JobContext | None = None  # for hooks, where there are any
+    seconds: float | None = None
 
 
 class Outbox:
@@ -100,6 +103,8 @@ def _other(entry: Entry) -> dict[str, Any]:
             fields |= {"error": error, "message": message, "traceback": traceback}
             if not final:
                 fields["max_attempts"] = max_attempts(entry.job, entry.task)
+                if entry.task is not None and (give_up_after := entry.task.options_.policy.give_up_after) is not None:
+                    fields["give_up_after"] = give_up_after.total_seconds()
                 fields["delay"] = (delay if delay is not None else _backoff(entry)).total_seconds()
         case Snoozed(delay):
             fields |= {"outcome": "snooze", "delay": delay.total_seconds()}
@@ -120,4 +125,4 @@ def max_attempts(job: Claimed, task: Task[Any, Any] | None) -> int:
 
 
 def _backoff(entry: Entry) -> timedelta:
-    return timedelta(0) if entry.task is None else entry.task.options_.retry.delay(entry.job.attempts + 1)
+    return timedelta(0) if entry.task is None else entry.task.options_.policy.retry.delay(entry.job.attempts + 1)

@@ -1,7 +1,8 @@
 -- rescue: takes back the jobs of workers whose lease has lapsed, up to p_limit of them. Run by whoever looks.
 --
 -- A job goes back to the head of its queue (rank -3) with one more crash; at the third crash it is a poison pill and
--- goes to the dead letters. A run that was asked to cancel is cancelled. The worker's row goes when nothing is left of it.
+-- goes to the dead letters, and the job that its task wants then is enqueued, as its worker's row says (workers.on_failure).
+-- A run that was asked to cancel is cancelled. The worker's row goes when nothing is left of it.
 --
 -- I1, I2. I3: the successor of a rescued run has a higher run, and until it is claimed nobody holds the job, so the
 -- rescued run can settle nothing. I12: bounded; called again when it was full.
@@ -16,6 +17,7 @@ as $$
 #variable_conflict use_column
 declare
     v_now   timestamptz := pgjobs.now();
+    v_next  jsonb;  -- which jobs to enqueue for what dies
     v_left  integer := p_limit;
     v_at    integer := 2147483647;
     v_row   record;
@@ -32,7 +34,7 @@ begin
         continue when v_row.lapses_at > v_now
                    or not pg_try_advisory_xact_lock('pgjobs.workers'::regclass::oid::int, v_row.id);
         -- Again under the lock: it may have renewed since.
-        perform from pgjobs.workers w
+        select w.on_failure into v_next from pgjobs.workers w
         where w.id = v_row.id and w.lapses_at <= v_now and w.gen = (
             select n.gen from pgjobs.workers n where n.id = v_row.id order by n.gen desc limit 1)
         for update skip locked;
@@ -61,12 +63,18 @@ begin
             -- I1: all else goes by what was written; see settle_others.
             select * from gone union all select * from again
         ), buried as (
-            insert into pgjobs.dead_letters (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
+            insert into pgjobs.dead_letters as d (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
                                              priority, queue, task, payload, timeout, metadata, progress, reason, error)
             select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
                    w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.progress, 'crashed',
                    'WorkerLost: its worker died or fell silent ' || w.crashes || ' times while it ran'
             from written w where w.ending = 'dead'
+            returning d as letter
+        ), told as (
+            insert into pgjobs.jobs (queue, task, payload, metadata, priority, rank, available_at, enqueued_at, wake)
+            select f.queue, f.task, f.payload, f.metadata, f.priority, f.priority, v_now, v_now, pgjobs.flag_wake(f.queue, v_now)
+            from buried b
+            cross join lateral pgjobs.on_failure(b.letter, v_next) f
         ), cancelled as (
             insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts, max_attempts,
                                             crashes, priority, status, queue, task, payload, metadata, progress, reason, errors)

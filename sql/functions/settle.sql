@@ -3,17 +3,21 @@
 -- p_ids, p_runs: the completed ones; p_results: their results, a JSON array in the same order (null: none has one);
 -- p_keep: whether each goes into the history (null: all do).
 -- p_others: the rest, an array of {"id", "run", "outcome", "delay" (seconds), "error", "message", "traceback",
--- "reason", "max_attempts"} with the outcomes
---   retry    a failed attempt; tried again after delay, or dead when it was the last of max_attempts ("exhausted")
+-- "reason", "max_attempts", "give_up_after" (seconds)} with the outcomes
+--   retry    a failed attempt; tried again after delay, or dead when it was the last of max_attempts ("exhausted"), or
+--            when again would be later than give_up_after from the start of its first failed run ("gave_up")
 --   fail     a failed attempt; dead at once ("failed")
 --   snooze   again after delay, not counted
 --   release  given back as if it had not been claimed: first in its queue, not counted
 --   cancel   finished, with a reason
 -- A run that somebody asked to cancel ends as cancelled whatever comes of it, unless it completes; see cancel.
 --
--- Returns rows only for what was not settled:
+-- When a job dies, the job that its task wants then (workers.on_failure) is enqueued by the same statement.
+--
+-- Returns rows only for what was not settled, and for what died:
 --   fenced   the lease is over: somebody took the job back, and the outcome is void
 --   locked   somebody has the row locked for a moment: send it again with the next call
+--   dead     it was settled, and is a dead letter now
 --
 -- I1: each statement moves whole rows. I3: only (id, run, worker) as claimed is written. I5: the clock is the database's.
 -- I11: rows are locked by id, locked ones are skipped; a settle never waits.
@@ -82,4 +86,4 @@ end
 $$;
 
 comment on function pgjobs.settle_v1(integer, bigint[], integer[], jsonb, boolean[], jsonb) is
-    'Write the outcomes of runs, each only if its lease still stands; returns what was not settled.';
+    'Write the outcomes of runs, each only if its lease still stands; returns what was not settled, and what died.';

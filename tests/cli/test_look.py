@@ -11,6 +11,7 @@ import pytest
 import pgjobs
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner
+from pgjobs.job import Lease, Progress
 from tests.cli.conftest import Cli
 from tests.conftest import Clock, Connection
 
@@ -153,6 +154,27 @@ def test_a_running_job_says_where_and_for_how_long(cli: Cli, client: Client, db:
     assert f" on worker {worker}" in cli("list", "--status", "running").stdout
     assert "running" in cli("show", id).stdout
     assert cli("status").stdout.splitlines()[1].split() == ["default", "0", "0", "0", "1", "0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (Progress(3, 4, "page 3"), "75% (3 of 4): page 3"),
+        (Progress(3), "3"),
+        (Progress(1200, 4800.5), "25% (1,200 of 4,800.5)"),
+        (Progress(message="nearly"), "nearly"),
+    ],
+)
+def test_what_a_job_says_of_its_progress_is_shown(
+    cli: Cli, client: Client, db: Connection, said: Progress, shown: str
+) -> None:
+    id = client.enqueue(pgjobs.Spec("x"))
+    worker = client.register("w", "host", 1, "0", ["default"], 4, timedelta(seconds=60))
+    db.execute("select pgjobs.claim_v1(%s, 1, '{default}', '{0}', '{-infinity}', '{0}', '0', null)", (worker,))
+    client.progress([Lease(id, 1, worker)], [said])
+    assert cli("list").stdout.splitlines()[1].endswith(f"on worker {worker}, {shown}")
+    assert f"progress   {shown}" in cli("show", id).stdout
+    assert json.loads(cli("show", id, "--json").stdout)["progress"]["message"] == said.message
 
 
 def test_show_tells_everything_about_a_job(cli: Cli, lived: list[int]) -> None:

@@ -158,3 +158,31 @@ def test_a_worker_that_cannot_start_says_why_in_one_sentence(
     result = cli("worker", "--app", write_app(TASKS), "--dsn", empty if dsn_of == "empty" else NO_SERVER)
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert ("run `pgjobs migrate`" if dsn_of == "empty" else "Connection refused") in result.stderr
+
+
+def test_concurrency_may_be_given_for_each_executor(
+    here: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    path = write_app(TASKS)
+    id = app.enqueue_spec(pgjobs.Spec("add", '{"a": 1, "b": 2}'))
+    options = ("--queue", "default", "--app", path, "--drain", "--concurrency", "async=100,thread=10, process=2")
+    out, log = start("worker", *options).communicate()
+    assert out.endswith(": 1 done.\n"), log
+    assert "works on default, 112 jobs at a time" in log
+    assert app.job(id).result == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("many", "'many' is no number from 1 to 10000, and not like async=100,thread=10,process=2"),
+        ("0", "'0' is no number"),
+        ("async=", "'async=' is no number"),
+        ("5,6", "'5,6' names an executor other than async, thread and process"),
+        ("fibre=6", "names an executor other than async, thread and process"),
+    ],
+)
+def test_a_concurrency_that_makes_no_sense_is_refused(cli: Cli, here: str, given: str, why: str) -> None:
+    result = cli("worker", "--concurrency", given)
+    assert result.exit_code == 2
+    assert why in " ".join(result.stderr.split())

@@ -128,6 +128,38 @@ def test_two_rescues_at_once_do_not_wait_for_each_other_and_take_nothing_back_tw
     assert one(db, "select count(*) from pgjobs.workers") == 0
 
 
+TELL = '{"work": {"task": "tell", "queue": "told", "priority": 0}}'
+
+
+@pytest.mark.parametrize("first", ["settle", "rescue"])
+@pytest.mark.parametrize("committed", [True, False])
+def test_of_a_death_one_job_tells_whoever_buries_it(
+    connect: Connect, db: Connection, clock: StoppedClock, first: str, committed: bool
+) -> None:
+    worker, open_ = Worker(db, on_failure=TELL), connect(autocommit=False)
+    id = enqueue_one(db)
+    claimed = worker.claim_one()
+    db.execute("update pgjobs.jobs set crashes = 2")
+    clock.advance(LAPSE)
+
+    def bury(by: str, connection: Connection) -> int:
+        if by == "rescue":
+            return client(connection).rescue(10)[1]
+        return len(worker.on(connection).settle(claimed, "fail").dead)
+
+    second = "rescue" if first == "settle" else "settle"
+    assert bury(first, open_) == 1
+    assert bury(second, db) == 0  # it passes by what the first has in its hands
+    if committed:
+        open_.commit()
+    else:
+        open_.rollback()
+    assert bury(second, db) == (0 if committed else 1)
+    assert bury(first, db) == 0
+    assert one(db, "select count(*) from pgjobs.dead_letters where id = %s", id) == 1
+    assert db.execute("select task, payload #>> '{failed,job_id}' from pgjobs.jobs").fetchall() == [("tell", str(id))]
+
+
 # settle, rescue, and somebody who writes into a row that runs: a person at psql, progress, a cancel request
 
 

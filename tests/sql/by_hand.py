@@ -27,11 +27,17 @@ OVERLAP = timedelta(seconds=0.2)
 class Worker:
     """A registered worker on a connection of the test's."""
 
-    def __init__(self, connection: Connection, queues: Sequence[str] = ("default",), lease: timedelta = LEASE) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        queues: Sequence[str] = ("default",),
+        lease: timedelta = LEASE,
+        on_failure: str | None = None,
+    ) -> None:
         self.connection = connection
         self.client = client(connection)
         self.queues = tuple(queues)
-        self.id = self.client.register("by hand", "here", 1, "0", self.queues, 10, lease)
+        self.id = self.client.register("by hand", "here", 1, "0", self.queues, 10, lease, on_failure)
         self.cursors = Cursors(self.queues)
 
     def on(self, connection: Connection) -> Worker:

@@ -14,6 +14,7 @@ What it holds the SQL to:
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -40,11 +41,14 @@ PERIOD = timedelta(hours=12)
 FINISHED = ("completed", "cancelled")
 WAIT = ("ready", "waiting")
 SLOTS: Sequence[tuple[str, ...]] = (("a", "b"), ("a",), ("b", "a"))  # the queues of each worker
+NEXT = ("tell", "b", -1)  # task, queue and priority of what is enqueued when a job dies, of all workers but one
+DEAF = 1  # that one
 
 # What must have happened at least once in a run of the machine that is worth its time.
 WORTH = frozenset({
     "claimed", "claim was full", "claim left out a paused queue", "claim was refused", "completed", "completed unkept",
-    "retried", "exhausted", "failed", "snoozed", "released", "cancelled by the handler", "cancelled while waiting",
+    "retried", "exhausted", "gave up", "told of a death",
+    "told of no death of what tells", "failed", "snoozed", "released", "cancelled by the handler", "cancelled while waiting",
     "asked to cancel", "completed though asked to cancel", "cancelled as asked", "cancelled as asked after a failure",
     "cancelled by a rescue",
     "fenced after a rescue", "fenced by a wrong worker", "fenced by a wrong run", "rescued", "rescued in part",
@@ -85,11 +89,14 @@ Draw = Callable[..., Any]
 STEPS = {
     "settle": 16, "claim": 10, "enqueue_many": 4, "settle_and_claim": 4, "retry_failed": 4, "replay": 4, "enqueue": 2,
     "overtake": 3, "enqueue_in_open_transaction": 3, "commit": 3, "roll_back": 2, "time_passes": 4, "days_pass": 2, "die": 3, "rescue": 2,
-    "renew": 2, "list_leases": 1, "resign": 2, "release": 2, "cancel": 5, "say_progress": 2, "pause": 1, "resume": 2, "prune": 1,
-    "pause_task": 1, "resume_task": 3, "edit": 2, "edit_in_line": 5, "move": 2, "cancel_where": 1,
+    "renew": 2, "list_leases": 1, "resign": 3, "release": 2, "cancel": 2, "say_progress": 1, "cancel_and_settle": 3,
+    "pause": 1, "resume": 2, "prune": 1,
+    "pause_task": 1, "resume_task": 3, "edit": 2, "edit_in_line": 4, "move": 2, "cancel_where": 1,
 }  # fmt: skip
 # What upsets the rest; some examples go without some of it.
-UPSETS = ("roll_back", "release", "resign", "days_pass", "die", "cancel", "pause", "pause_task", "cancel_where")
+UPSETS = (
+    "roll_back", "release", "resign", "days_pass", "die", "cancel", "cancel_and_settle", "pause", "pause_task", "cancel_where",
+)  # fmt: skip
 
 
 @dataclass
@@ -113,6 +120,7 @@ class Modelled:
     errors: list[int] = field(default_factory=list)  # the runs that failed
     asked: str | None = None  # why its run is to be cancelled
     progress: int | None = None  # what its run said last
+    failing_since: datetime | None = None
     task: str = "work"
     line: str | None = None
 
@@ -202,6 +210,8 @@ class Machine(RuleBasedStateMachine):
         self.paused_tasks: set[str] = set()
         self.ids: list[int] = []  # of all jobs that ever were committed
         self.leases: list[Lease] = []  # all that were ever given
+        self.tells: set[int] = set()  # workers that know what to enqueue for a death
+        self.died: list[Modelled] = []  # with the last call
         self.rescued: set[tuple[int, int]] = set()
         self.runs: dict[int, int] = {}
         self.pending: list[Modelled] = []  # enqueued in the open transaction
@@ -225,7 +235,7 @@ class Machine(RuleBasedStateMachine):
         match step:
             case "commit" | "roll_back":
                 possible = bool(self.pending)
-            case "settle" | "say_progress":
+            case "settle" | "say_progress" | "cancel_and_settle":
                 possible = bool(self._holders())
             case "replay" | "release":
                 possible = bool(self.leases)
@@ -420,8 +430,10 @@ class Machine(RuleBasedStateMachine):
         )
         assert step.claimed == [
             Claimed(
-                "claimed", job.id, job.run + 1, job.queue, job.rank or 0, claimed.available_at, job.task, "{}", job.priority,
-                job.attempts, job.crashes, job.max_attempts, None, claimed.enqueued_at, None,
+                "claimed", job.id, job.run + 1, job.queue, job.rank or 0, claimed.available_at, job.task,
+                "{}" if job.task != "tell" else claimed.payload, job.priority,
+                job.attempts, job.crashes, job.max_attempts, None, claimed.enqueued_at,
+                None if job.task != "tell" else claimed.metadata,
             )
             for job, claimed in zip(expected, step.claimed, strict=False)
         ]  # fmt: skip
@@ -465,7 +477,8 @@ class Machine(RuleBasedStateMachine):
             if outcome["outcome"] in ("retry", "snooze"):
                 outcome["delay"] = draw(soon)
             if outcome["outcome"] == "retry":
-                outcome["max_attempts"] = draw(st.sampled_from([None, 1, 2, 3]))
+                outcome["max_attempts"] = draw(st.sampled_from([None, 1, 2, 3, 9, 9]))
+                outcome["give_up_after"] = draw(st.sampled_from([None, None, 0.5, 50.0]))
             if outcome["outcome"] == "cancel":
                 outcome["reason"] = "pointless"
             drawn.append((lease, outcome))
@@ -496,11 +509,14 @@ class Machine(RuleBasedStateMachine):
             else:
                 self._apply(job, **outcome)
         assert sorted(step.fenced) == sorted(fenced)
+        assert sorted(step.dead) == sorted((job.id, job.run) for job in self.died)
+        self._told()
         assert step.locked == []
 
     def _apply(
-        self, job: Modelled, outcome: str, delay: float = 0, max_attempts: int | None = None, reason: str | None = None
-    ) -> None:
+        self, job: Modelled, outcome: str, delay: float = 0, max_attempts: int | None = None, reason: str | None = None,
+        give_up_after: float | None = None,
+    ) -> None:  # fmt: skip
         if job.asked and outcome not in ("complete", "unkept"):
             failed = outcome in ("retry", "fail")
             self._saw("cancelled as asked after a failure" if failed else "cancelled as asked")
@@ -513,6 +529,8 @@ class Machine(RuleBasedStateMachine):
         if outcome in ("retry", "fail"):
             job.attempts += 1
             job.errors.append(job.run)
+            job.failing_since = job.failing_since or job.claimed_at
+        again_at = self.now + timedelta(seconds=delay)
         if outcome in ("complete", "unkept", "cancel"):
             self._saw("finished with errors from before a retry", len(job.errors) > job.attempts)
         match outcome:
@@ -526,13 +544,20 @@ class Machine(RuleBasedStateMachine):
                 job.end("cancelled", self.now, reason)
                 self._saw("cancelled by the handler")
             case "fail":
-                job.end("dead", self.now, "failed")
+                self._dies(job, "failed")
                 self._saw("failed")
             case "retry" if job.attempts >= (job.max_attempts or max_attempts or 1):
-                job.end("dead", self.now, "exhausted")
+                self._dies(job, "exhausted")
                 self._saw("exhausted")
+            case "retry" if (
+                give_up_after is not None
+                and job.failing_since is not None
+                and again_at > job.failing_since + timedelta(seconds=give_up_after)
+            ):
+                self._dies(job, "gave_up")
+                self._saw("gave up")
             case "retry" | "snooze":
-                job.ready(self.now + timedelta(seconds=delay), job.priority)
+                job.ready(again_at, job.priority)
                 self._saw("retried" if outcome == "retry" else "snoozed")
             case "release":
                 job.ready(self.now, -3)
@@ -548,10 +573,37 @@ class Machine(RuleBasedStateMachine):
             if lease in self._held_by(worker):
                 self.jobs[lease.id].progress = done
 
+    def _dies(self, job: Modelled, reason: str) -> None:
+        job.end("dead", self.now, reason)
+        self.died.append(job)
+
+    def _told(self) -> None:
+        """For each that died, and whose worker knew what to enqueue then, there is one new job now, and no other."""
+        expected = [job.id for job in self.died if job.worker in self.tells and job.task == "work"]
+        rows = self.db.execute(
+            "select id, (metadata ->> 'on_failure_of')::bigint, (payload #>> '{failed,job_id}')::bigint, task, queue, priority"
+            " from pgjobs.jobs where metadata ? 'on_failure_of' and id <> all (%s)",
+            (self.ids,),
+        ).fetchall()
+        assert sorted(row[1:] for row in rows) == sorted((id, id, *NEXT) for id in expected)
+        self._committed(
+            [
+                Modelled(id, queue, priority, None, self.now, priority, task=task)
+                for id, _, _, task, queue, priority in rows
+            ]
+        )
+        self._saw("told of a death", bool(rows))
+        self._saw("told of no death of what tells", any(job.task == "tell" for job in self.died))
+        self.died = []
+
     # Workers come, live, die
 
     def _register(self, slot: int) -> ModelledWorker:
-        id = self.client.register("by model", "here", 1, "0", SLOTS[slot], 10, LEASE)
+        told = dict(zip(("task", "queue", "priority"), NEXT, strict=True))
+        following = None if slot == DEAF else json.dumps({"work": told, "tell": told})
+        id = self.client.register("by model", "here", 1, "0", SLOTS[slot], 10, LEASE, following)
+        if following is not None:
+            self.tells.add(id)
         worker = ModelledWorker(id, slot, self.now + LEASE, Cursors(SLOTS[slot]))
         self.workers[id] = worker
         return worker
@@ -663,7 +715,7 @@ class Machine(RuleBasedStateMachine):
                     job.ready(self.now, -3)
                     rescued += 1
                 else:
-                    job.end("dead", self.now, "crashed")
+                    self._dies(job, "crashed")
                     dead += 1
             if len(taken) < len(held):
                 worker.lost = True
@@ -671,13 +723,24 @@ class Machine(RuleBasedStateMachine):
             else:
                 del self.workers[worker.id]
         assert counts == (rescued, dead)
+        self._told()
         self._saw("rescued", rescued > 0)
         self._saw("died of crashes", dead > 0)
 
     # What people do
 
+    def cancel_and_settle(self, draw: Draw) -> None:
+        """Runs are asked to stop, and some of them come to an end."""
+        worker = draw(st.sampled_from(self._holders()))
+        leases = self._some_leases(draw, self._held_by(worker), at_least=1)
+        self._cancel([lease.id for lease in leases])
+        settlement, expected = self._settlement(draw, leases[: draw(st.integers(1, 4))])
+        self._settled(worker, expected, self.client.settle(worker, settlement))
+
     def cancel(self, draw: Draw) -> None:
-        ids = draw(st.lists(st.sampled_from(self.ids), min_size=1, max_size=3))
+        self._cancel(draw(st.lists(st.sampled_from(self.ids), min_size=1, max_size=3)))
+
+    def _cancel(self, ids: list[int]) -> None:
         waiting = sorted({id for id in ids if id in self.jobs and self.jobs[id].status in WAIT})
         running = sorted({id for id in ids if id in self.jobs and self.jobs[id].status == "running"})
         assert self.client.cancel(ids, "not needed") == Cancellation(waiting, running, [])
@@ -716,7 +779,7 @@ class Machine(RuleBasedStateMachine):
             job = dead[id]
             job.ready(self.now, job.priority)
             job.attempts = job.crashes = 0
-            job.finished_at = job.reason = None
+            job.finished_at = job.reason = job.failing_since = None
         self._saw("retried a dead letter", bool(fitting))
 
     def pause(self, draw: Draw) -> None:

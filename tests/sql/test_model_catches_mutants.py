@@ -45,6 +45,11 @@ MUTANTS = {
         "settle_others", "rank = case when l.outcome = 'release' then -3 else j.priority end", "rank = j.priority"
     ),
     "a retried job comes back in the past": Mutant("settle_others", "greatest(g.delay, 0)", "g.delay - 1"),
+    "giving up is counted from the last failed run": Mutant(
+        "settle_others", "> coalesce(j.failing_since, j.claimed_at)", "> j.claimed_at"
+    ),
+    "a death sets off a chain": Mutant("on_failure", "and not coalesce(p_dead.metadata ? 'on_failure_of', false)", ""),
+    "a crash is told to nobody": Mutant("rescue", "pgjobs.on_failure(b.letter, v_next)", "pgjobs.on_failure(b.letter, null)"),
     "what is fenced is not told": Mutant("unsettled", "where (g.id, g.run) not in", "where false and (g.id, g.run) not in"),
     "a claim does not raise the run": Mutant("claim", "run = j.run + 1", "run = j.run"),
     "a claim reads paused queues": Mutant("claim", "where c.queue <> all (v_paused)", ""),
@@ -85,12 +90,15 @@ SLOW = {
     "a rescue knows of no request",
     "any run may say its progress",
     "a completed run need not be the current one",
+    "a crash is told to nobody",
+    "a death sets off a chain",
     "a full claim does not look back",
     "a rescue knows no limit",
     "a retried dead letter begins with run 0 again",
     "a retried dead letter stays dead",
     "a worker that is rescued in part may renew",
     "anybody may complete a run",
+    "giving up is counted from the last failed run",
 }
 
 

@@ -194,3 +194,31 @@ def test_durations_are_seconds_or_timedeltas() -> None:
         Snooze(1e30)
     with pytest.raises(ValueError, match="NaN"):
         Retry(float("nan"))
+
+
+# Groups, as a TaskGroup raises them
+
+
+def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
+    return BaseExceptionGroup("unhandled errors in a TaskGroup", errors)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (group(Cancel("enough")), Cancelled("enough")),
+        (group(group(Snooze(5))), Snoozed(timedelta(seconds=5))),
+        (group(Retry(1, "a"), Snooze(5)), Failed("Retry", "a", delay=timedelta(seconds=1))),
+        (group(Snooze(5), Retry(1, "a"), Cancel("b")), Cancelled("b")),
+        (group(Cancel("b"), Fail("c")), Failed("Fail", "c", final=True)),
+    ],
+    ids=str,
+)
+def test_a_group_of_outcomes_is_the_strongest_of_them(error: BaseException, outcome: Outcome) -> None:
+    assert from_exception(raised(error)) == outcome
+
+
+def test_a_group_with_an_error_in_it_is_a_failed_attempt() -> None:
+    outcome = failed(group(Cancel("enough"), ValueError("broken")))
+    assert outcome.error == "BaseExceptionGroup"
+    assert "ValueError: broken" in (outcome.traceback or "")

@@ -62,14 +62,14 @@ def test_the_options_of_a_task_are_kept(app: pgjobs.App) -> None:
     options = task.options_
     assert (task.name, options.queue, options.priority, options.max_attempts) == ("letters.read", "ocr", 1, 3)
     assert (options.timeout, options.executor) == (timedelta(minutes=5), "process")
-    assert (options.retry, options.keep) == (retry, "nothing")
+    assert (options.policy.retry, options.keep) == (retry, "nothing")
     assert (task.spec(1, 2).task, task.spec(1, 2).queue, task.spec(1, 2).priority) == ("letters.read", "ocr", 1)
 
 
 def test_without_options_a_task_has_the_defaults(app: pgjobs.App) -> None:
     options = app.task(read_letter).options_
     assert (options.queue, options.priority, options.max_attempts, options.timeout) == ("default", 0, 5, None)
-    assert (options.executor, options.retry, options.keep) == ("thread", pgjobs.Exponential(), "history")
+    assert (options.executor, options.policy.retry, options.keep) == ("thread", pgjobs.Exponential(), "history")
 
 
 def test_an_app_says_which_tasks_it_has_when_asked_for_another(app: pgjobs.App) -> None:
@@ -128,7 +128,7 @@ async def async_generator() -> AsyncIterator[int]:
         (nothing_async, {"executor": "thread"}, "is a coroutine function: run it by the async or process executor"),
         (nothing, {"executor": "threads"}, "must be async, thread or process, not 'threads'"),
         (nothing, {"keep": "all"}, "keep of nothing must be 'history' or 'nothing', not 'all'"),
-        (nothing, {"retry": 5}, r"retry of nothing must be a backoff like pgjobs.Exponential\(\), not 5"),
+        (nothing, {"retry": 5}, r"retry of nothing must be a backoff like pgjobs.Exponential\(\), a list of waits or a function, not 5"),
         (nothing, {"priority": 3}, "must be one of -2, -1, 0, 1, 2, not 3"),
         (nothing, {"priority": "high"}, "must be one of -2, -1, 0, 1, 2, not 'high'"),
         (nothing, {"max_attempts": 0}, "max_attempts must be a number from 1 to 32767, not 0"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -70,3 +72,67 @@ def snooze_once(context: pgjobs.JobContext) -> str:
     if context.run == 1:
         raise pgjobs.Snooze(0)
     return "rested"
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def print_and(end: str) -> None:
+    print("begun", flush=False)
+    print("no newline yet", end="")
+    sys.stderr.write("a warning\n")
+    os.system("echo from a grandchild")
+    if end == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if end == "exit":
+        os._exit(3)
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def segfault() -> None:
+    faulthandler._sigsegv()  # type: ignore[attr-defined]
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def flood(lines: int) -> str:
+    for number in range(lines):
+        print("x" * 100, number)
+        print("y" * 100, number, file=sys.stderr)
+    return "dry"
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def long_line() -> None:
+    print("z" * 20_000 + "\xe9\r")
+
+
+@app.task(executor="process", queue="children", max_attempts=1, max_rss="256MB")
+def take(megabytes: int, path: str | None = None) -> int:
+    taken = bytearray(megabytes << 20)
+    taken[::4096] = b"x" * len(taken[::4096])  # touched, so that it counts
+    if path is not None:
+        Path(path).write_text("")
+        while True:
+            time.monotonic()
+    return len(taken)
+
+
+@app.task(executor="process", queue="children", max_jobs=2)
+def pid_of_two() -> int:
+    return os.getpid()
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def close_everything() -> None:
+    os.closerange(3, 100)
+    while True:
+        time.monotonic()
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def hold_the_interpreter(path: str) -> None:
+    """Run C code that does not let go of the interpreter's lock, so that no thread of the child can see anything."""
+    Path(path).write_text(str(os.getpid()))
+    ctypes.PyDLL(None).usleep(60_000_000)
+
+
+if __name__ == "__main__":
+    app.run_worker(["children"], concurrency=2)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
+import re
+import select
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pgjobs
+from pgjobs import Status
 from tests.worker import crashing
 
 Drain = Callable[..., pgjobs.Worker]
@@ -248,3 +256,270 @@ def test_a_task_that_a_child_cannot_find_fails_with_a_sentence(app: pgjobs.App, 
 
 def crashing_function() -> None:
     """A plain function: the child finds it, but it is no task there."""
+
+
+# What children print
+
+
+def said(caplog: pytest.LogCaptureFixture, name: str) -> dict[str, list[str]]:
+    """What was logged as printed by a task's jobs, by stream."""
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    for record in caplog.records:
+        if record.name == f"pgjobs.task.{name}" and hasattr(record, "stream"):
+            lines[record.stream].append(record.getMessage())
+    return lines
+
+
+@pytest.mark.parametrize("end", ["return", "crash", "exit"])
+def test_what_a_child_prints_is_logged_line_by_line_also_when_it_crashes(
+    children: pgjobs.App, drain: Drain, caplog: pytest.LogCaptureFixture, end: str
+) -> None:
+    id = enqueue(children, crashing.print_and, end=end)
+    with caplog.at_level(logging.INFO):
+        drain(["children"], concurrency=1)
+    assert said(caplog, "print_and") == {
+        "stdout": ["begun", "no newline yetfrom a grandchild"], "stderr": ["a warning"],
+    }  # fmt: skip
+    records = [record for record in caplog.records if hasattr(record, "stream")]
+    assert {(record.__dict__["job"], record.__dict__["run"], record.__dict__["task"]) for record in records} == {
+        (id, 1, "print_and")
+    }
+    assert {(record.__dict__["stream"], record.levelname) for record in records} == {
+        ("stdout", "INFO"), ("stderr", "WARNING"),
+    }  # fmt: skip
+
+
+def test_a_segmentation_fault_says_where_it_was(
+    children: pgjobs.App, drain: Drain, caplog: pytest.LogCaptureFixture
+) -> None:
+    id = enqueue(children, crashing.segfault)
+    drain(["children"], concurrency=1)
+    assert children.job(id).errors[0].message == "its process was ended by SIGSEGV"
+    printed = "\n".join(said(caplog, "segfault")["stderr"])
+    assert "Fatal Python error: Segmentation fault" in printed
+    assert "crashing.py" in printed
+
+
+def test_a_flood_of_output_is_logged_whole_and_stops_nothing(
+    children: pgjobs.App, drain: Drain, caplog: pytest.LogCaptureFixture
+) -> None:
+    id = enqueue(children, crashing.flood, lines=5_000)
+    with caplog.at_level(logging.INFO):
+        drain(["children"], concurrency=1)
+    assert children.job(id).result == "dry"
+    lines = said(caplog, "flood")
+    assert lines["stdout"] == ["x" * 100 + f" {number}" for number in range(5_000)]
+    assert len(lines["stderr"]) == 5_000
+
+
+def test_a_line_that_is_too_long_is_logged_in_parts(
+    children: pgjobs.App, drain: Drain, caplog: pytest.LogCaptureFixture
+) -> None:
+    enqueue(children, crashing.long_line)
+    with caplog.at_level(logging.INFO):
+        drain(["children"], concurrency=1)
+    parts = said(caplog, "long_line")["stdout"]
+    assert [len(part) for part in parts[:-1]] == [8_192, 8_192]
+    assert "".join(parts) == "z" * 20_000 + "\xe9"
+
+
+# What children may take, and how they end
+
+
+def test_a_child_that_takes_too_much_memory_is_a_failed_attempt_and_is_replaced(
+    children: pgjobs.App, drain: Drain, tmp_path: Path
+) -> None:
+    fifo = tmp_path / "taken"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)  # so that the handler need not wait for one
+    id, small = (
+        enqueue(children, crashing.take, megabytes=400, path=str(fifo)),
+        enqueue(children, crashing.take, megabytes=10),
+    )
+    drain(["children"], concurrency=1)
+    os.close(reader)
+    (error,) = children.job(id).errors
+    assert error.error == "MemoryExceeded"
+    assert re.fullmatch(r"its process took \d+ MB of memory, and its task may take 256 MB", error.message)
+    assert children.job(small).status == "completed"
+
+
+def test_a_child_is_replaced_after_as_many_jobs_as_its_task_says(children: pgjobs.App, drain: Drain) -> None:
+    ids = [enqueue(children, crashing.pid_of_two) for _ in range(4)]
+    drain(["children"], concurrency=1)
+    pids = [children.job(id).result for id in ids]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+
+
+def test_a_child_that_closes_its_connection_is_a_failed_attempt(children: pgjobs.App, drain: Drain) -> None:
+    id, other = enqueue(children, crashing.close_everything), enqueue(children, crashing.add, a=1, b=2)
+    drain(["children"], concurrency=1)
+    assert children.job(id).errors[0].error == "ProcessDied"
+    assert children.job(other).result == 3
+
+
+@pytest.mark.parametrize("task", ["spin_telling", "hold_the_interpreter"])
+def test_children_end_with_a_worker_that_is_killed_also_in_the_middle_of_a_handler(
+    children: pgjobs.App, dsn: str, tmp_path: Path, task: str
+) -> None:
+    fifo = tmp_path / "pid"
+    os.mkfifo(fifo)
+    enqueue(children, crashing.app.tasks[task], path=str(fifo))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "tests.worker.crashing"],
+        env={**os.environ, "PGJOBS_DSN": dsn}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        child = os.pidfd_open(int(fifo.read_text()))
+        worker.kill()
+        ended, _, _ = select.select([child], [], [], 30)
+        assert ended
+        os.close(child)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+# Threads that are asked to stop
+
+
+async def stuck(worker: pgjobs.Worker, count: int) -> None:
+    """Wait until so many threads of the worker do not stop though they were asked to."""
+    async with asyncio.timeout(30):
+        while worker.stats["stuck"] < count:
+            worker._changed.clear()
+            await worker._changed.wait()
+
+
+def test_a_thread_that_may_be_interrupted_is_wherever_it_is_and_is_not_used_again(
+    app: pgjobs.App, drain: Drain
+) -> None:
+    threads: list[threading.Thread] = []
+
+    @app.task(timeout=0.05, max_attempts=1, interrupt=True)
+    def spin() -> None:
+        threads.append(threading.current_thread())
+        while True:
+            with suppress(Exception):  # JobInterrupted is none
+                sum(range(100))
+
+    @app.task
+    def after() -> None:
+        threads.append(threading.current_thread())
+
+    id = app.enqueue_many([spin.spec(), after.spec()])[0]
+    worker = drain(concurrency=1)
+    assert app.job(id).errors[0].error == "JobTimeout"
+    assert threads[0] is not threads[1]
+    assert worker.stats["stuck"] == 0
+
+
+def test_an_interruption_that_comes_when_the_handler_has_come_back_harms_nobody(app: pgjobs.App, drain: Drain) -> None:
+    """It is raised by the clock, and handlers end at that very moment."""
+
+    @app.task(timeout=0.02, max_attempts=1, interrupt=True)
+    def end_in_time() -> None:
+        ends = time.monotonic() + 0.02
+        while time.monotonic() < ends:
+            pass
+
+    ids = app.enqueue_many([end_in_time.spec() for _ in range(100)])
+    drain(concurrency=4)
+    statuses = {app.job(id).status for id in ids}
+    assert statuses <= {Status.COMPLETED, Status.DEAD}
+    assert {error.error for id in ids for error in app.job(id).errors} <= {"JobTimeout"}
+
+
+def test_a_thread_that_does_not_stop_keeps_its_lease_and_is_counted(app: pgjobs.App) -> None:
+    go_on = threading.Event()
+
+    @app.task(timeout=0.05, max_attempts=1)
+    def deaf() -> str:
+        go_on.wait()
+        return "done late"
+
+    id = deaf.enqueue()
+
+    async def main() -> pgjobs.Worker:
+        worker = app.make_worker(drain=True)
+        running = asyncio.create_task(worker.run())
+        await stuck(worker, 1)
+        assert (await app.ajob(id)).status is Status.RUNNING
+        go_on.set()
+        await asyncio.wait_for(running, 30)
+        await app.aclose()
+        return worker
+
+    worker = asyncio.run(main())
+    assert worker.stats["stuck"] == 1
+    assert app.job(id).result == "done late"
+
+
+def test_a_worker_whose_threads_are_stuck_lets_the_rest_finish_and_ends(app: pgjobs.App) -> None:
+    go_on = threading.Event()
+    finish = asyncio.Event()
+    others = []
+
+    @app.task(timeout=0.05, max_attempts=2, retry=pgjobs.Fixed(3600))
+    def deaf() -> None:
+        go_on.wait()
+
+    @app.task
+    async def other() -> str:
+        others.append(True)
+        await finish.wait()
+        return "finished"
+
+    ids = app.enqueue_many([other.spec(), *[deaf.spec() for _ in range(3)]])
+    late = None
+
+    async def main() -> None:
+        nonlocal late
+        async with app.worker(concurrency={"async": 5, "thread": 5}, grace=60) as worker:
+            await stuck(worker, 3)
+            late = await other.aenqueue()
+            finish.set()
+            await asyncio.wait_for(worker._stop_asked.wait(), 30)
+        await app.aclose()
+
+    with pytest.raises(pgjobs.WorkerStuck, match="3 of its threads would not stop"):
+        asyncio.run(main())
+    go_on.set()
+    assert late is not None
+    assert app.job(ids[0]).result == "finished"
+    assert app.job(late).status is Status.READY
+    assert [(app.job(id).status, app.job(id).errors[0].error) for id in ids[1:]] == [(Status.READY, "JobTimeout")] * 3
+
+
+def test_a_handler_that_raises_the_interruption_by_itself_has_failed(app: pgjobs.App, drain: Drain) -> None:
+    @app.task(max_attempts=1)
+    def odd() -> None:
+        raise pgjobs.JobInterrupted("nobody asked")
+
+    id = odd.enqueue()
+    drain()
+    assert app.job(id).errors[0].message == "nobody asked"
+
+
+def test_a_handler_that_completes_though_it_was_cancelled_is_completed(app: pgjobs.App) -> None:
+    begun = asyncio.Event()
+
+    @app.task
+    async def stubborn() -> str:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return "done all the same"
+
+    id = stubborn.enqueue()
+
+    async def main() -> None:
+        running = asyncio.create_task(app.make_worker(drain=True).run())
+        await begun.wait()
+        async with app.aclient() as client:
+            assert (await client.cancel([id], "no longer needed")).asked == [id]
+        await asyncio.wait_for(running, 30)
+        await app.aclose()
+
+    asyncio.run(main())
+    assert (app.job(id).status, app.job(id).result) == (Status.COMPLETED, "done all the same")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from contextlib import aclosing, closing
 from typing import Any
 
@@ -10,32 +11,40 @@ from pgjobs.task import Task
 
 
 def call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Any:
-    """Call a function or run a generator to its end, and return its result.
+    """Call a function or run a generator to its end, within the app's middleware, and return its result.
 
     A generator that is asked to stop is closed where it yields: its `finally` blocks run, and JobInterrupted is raised.
     """
-    result = task.function(**task.bind(arguments, context))
-    if not task.is_generator:
-        return result
-    with closing(result):
-        while True:
-            try:
-                said = next(result)
-            except StopIteration as end:
-                return end.value
-            _say(context, said)
-            context.check()
+    bound = task.bind(arguments, context)
+    with task.around(context) as around:
+        result = task.function(**bound)
+        around.result = _finish(result, context) if task.is_generator else result
+    return around.result
 
 
 async def acall(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Any:
     """Await a coroutine function and return its result; run an asynchronous generator to its end, which has none."""
-    result = task.function(**task.bind(arguments, context))
-    if not task.is_generator:
-        return await result
-    async with aclosing(result):
-        async for said in result:
+    bound = task.bind(arguments, context)
+    with task.around(context) as around:
+        result = task.function(**bound)
+        if task.is_generator:
+            async with aclosing(result):
+                async for said in result:
+                    _say(context, said)
+        else:
+            around.result = await result
+    return around.result
+
+
+def _finish(steps: Generator[Any, None, Any], context: JobContext) -> Any:
+    with closing(steps):
+        while True:
+            try:
+                said = next(steps)
+            except StopIteration as end:
+                return end.value
             _say(context, said)
-    return None
+            context.check()
 
 
 def _say(context: JobContext, said: Any) -> None:

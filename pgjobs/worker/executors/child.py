@@ -71,6 +71,7 @@ def serve(pipe: Connection[Any, Any], stdout: Connection[Any, Any], stderr: Conn
 
 def _run(order: Order, loop: asyncio.Runner) -> Outcome:
     variables = contextvars.copy_context()
+    task: Task[Any, Any] | None = None
     try:
         task = _find(order.module, order.qualname, order.task)
         if task.is_coroutine:
@@ -81,7 +82,8 @@ def _run(order: Order, loop: asyncio.Runner) -> Outcome:
     except JobInterrupted as error:
         return Failed("JobInterrupted", str(error))
     except BaseException as error:
-        return from_exception(error)
+        # Here, where the exception is: it does not travel.
+        return task.options_.policy.outcome(error, order.context.attempt) if task is not None else from_exception(error)
 
 
 @cache

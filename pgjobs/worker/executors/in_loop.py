@@ -8,7 +8,7 @@ from typing import Any
 from pgjobs.context import JobContext
 from pgjobs.errors import JobTimeout
 from pgjobs.job import Claimed
-from pgjobs.outcome import Done, Failed, Outcome, from_exception
+from pgjobs.outcome import Done, Failed, Outcome
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
 from pgjobs.worker.executors.calling import acall
@@ -24,9 +24,9 @@ class AsyncExecutor:
         try:
             async with asyncio.timeout(context.timeout.total_seconds()) as limit:
                 result = await acall(task, arguments, context)
-        except TimeoutError as error:
+        except TimeoutError:
             if not limit.expired():
-                return from_exception(error)  # the handler's own
+                raise  # the handler's own
             return timed_out(context)
         return Done(encode_result(result, task=task.name))
 

@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -120,6 +121,9 @@ class _Child:
             target=serve, args=(theirs, *self._output.theirs), name="pgjobs child", daemon=False
         )
         self.process.start()
+        assert self.process.pid is not None
+        # Not the sentinel of multiprocessing, a pipe, where there is something better: the child can close a pipe.
+        self._pidfd = os.pidfd_open(self.process.pid) if sys.platform == "linux" else None
         for end in (theirs, *self._output.theirs):
             end.close()  # or the end of the child would never be seen
 
@@ -160,7 +164,7 @@ class _Child:
         self._output.of(context)
         loop.add_reader(self._pipe.fileno(), readable)
         # A grandchild may hold the other end of the pipe open; the process itself cannot hide its end.
-        loop.add_reader(self.process.sentinel, readable)
+        loop.add_reader(self._sentinel, readable)
         if max_rss is not None:
             scales = loop.call_later(WEIGH_EVERY, weigh)
         try:
@@ -173,8 +177,12 @@ class _Child:
             if scales is not None:
                 scales.cancel()
             loop.remove_reader(self._pipe.fileno())
-            loop.remove_reader(self.process.sentinel)
+            loop.remove_reader(self._sentinel)
             self._output.rest()
+
+    @property
+    def _sentinel(self) -> int:
+        return self.process.sentinel if self._pidfd is None else self._pidfd
 
     def rss(self) -> int | None:
         """Return how much memory the child holds, in bytes; None where the system does not tell (it has no /proc)."""
@@ -190,7 +198,7 @@ class _Child:
         """Wait for the end of the child, kill it if it does not come, and log what it said last."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-        loop.add_reader(self.process.sentinel, ended.set)
+        loop.add_reader(self._sentinel, ended.set)
         try:
             async with asyncio.timeout(ENDS_WITHIN):
                 await ended.wait()
@@ -199,10 +207,13 @@ class _Child:
             self._lingered = True
             self.process.kill()
         finally:
-            loop.remove_reader(self.process.sentinel)
+            loop.remove_reader(self._sentinel)
             self.process.join(timeout=ENDS_WITHIN)
             self._output.close()
             self._pipe.close()
+            if self._pidfd is not None:
+                os.close(self._pidfd)
+                self._pidfd = None
 
     def death(self) -> str:
         """Say how the child ended."""

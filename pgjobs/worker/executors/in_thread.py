@@ -21,7 +21,7 @@ from typing import Any
 
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.job import Claimed
-from pgjobs.outcome import Done, Outcome, Release, from_exception
+from pgjobs.outcome import Done, Outcome, Release
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
 from pgjobs.worker.executors.calling import call
@@ -174,9 +174,9 @@ def _call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) 
     try:
         return Done(encode_result(call(task, arguments, context), task=task.name))
     except JobInterrupted as error:
-        return _stopped(context) if context.cancelled else from_exception(error)
+        return _stopped(context) if context.cancelled else task.options_.policy.outcome(error, context.attempt)
     except BaseException as error:
-        return from_exception(error)
+        return task.options_.policy.outcome(error, context.attempt)
 
 
 def _stopped(context: JobContext) -> Outcome:
