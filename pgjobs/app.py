@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from pgjobs import settings
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
-from pgjobs.connections import (
-    AsyncPsycopgRunner,
-    AsyncRunner,
-    PsycopgRunner,
-    Runner,
-    async_runner_for,
-    in_one_async_transaction,
-    in_one_transaction,
-    runner_for,
-)
+from pgjobs.connections import in_one_async_transaction, in_one_transaction
+from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
-from pgjobs.pools import Pools
 from pgjobs.steering import Steering
-from pgjobs.task import ExecutorName, Keep, Task, TaskOptions
+from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
+from pgjobs.transactions import Transactions
 from pgjobs.worker import Worker, WorkerOptions, run_until_stopped
 
 P = ParamSpec("P")
@@ -48,21 +38,24 @@ class App(Steering):
     """Your tasks, and the database their jobs live in.
 
     `dsn` is a libpq connection string or URL; without one, PGJOBS_DSN, DATABASE_URL or pyproject.toml say. Nothing is
-    connected before it is needed.
+    connected before it is needed. With `require_tx=True` an enqueue outside a transaction of yours is refused.
     """
 
-    def __init__(self, dsn: str | None = None) -> None:
+    def __init__(self, dsn: str | None = None, *, require_tx: bool = False) -> None:
         self._dsn = dsn
         self.tasks: dict[str, Task[Any, Any]] = {}
         self._around_run: list[AroundRun] = []
         self._around_enqueue: list[AroundEnqueue] = []
         self._hooks = Hooks()
-        self._made_pools: Pools | None = None
-        self._making = threading.Lock()
-        # One variable per app: two apps in a process do not share a transaction.
-        self._using: ContextVar[Any] = ContextVar("pgjobs_using", default=None)
+        self._transactions = Transactions(dsn, require_tx)
 
     # Tasks
+
+    @overload  # see TaskDecorator
+    def task(self, function: Callable[Concatenate[Anything, ...], R], /) -> Task[..., R]: ...
+
+    @overload
+    def task(self, function: Callable[Concatenate[JobContext, P], R], /) -> ContextTask[P, R]: ...
 
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
@@ -83,10 +76,11 @@ class App(Steering):
         give_up_after: timedelta | float | None = None,
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
+        version: int = 1,
         interrupt: bool = False,
         max_rss: int | str | None = None,
         max_jobs: int | None = None,
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    ) -> TaskDecorator: ...
 
     def task(
         self,
@@ -104,6 +98,7 @@ class App(Steering):
         give_up_after: timedelta | float | None = None,
         on_failure: Task[..., Any] | str | None = None,
         keep: Keep = "history",
+        version: int = 1,
         interrupt: bool = False,
         max_rss: int | str | None = None,
         max_jobs: int | None = None,
@@ -117,8 +112,9 @@ class App(Steering):
         exception classes or a function of the exception: others are not tried again; fail_on, likewise: these are not;
         give_up_after, seconds or a timedelta from its first failed run on, after which no retry is begun; on_failure,
         the task, or its name, of a job to enqueue when a job of this one dies; keep, "history" or "nothing" of a
-        completed job; interrupt, whether JobInterrupted is raised in a thread that is to stop, wherever its Python code
-        is; max_rss, how much memory its process may take, bytes or "512MB"; max_jobs, after how many jobs its process is
+        completed job; version of the signature, raised when a change of it would break jobs that are queued already (see
+        `Task.upcast`); interrupt, whether JobInterrupted is raised in a thread that is to stop, wherever its Python code is;
+        max_rss, how much memory its process may take, bytes or "512MB"; max_jobs, after how many jobs its process is
         replaced.
         A generator yields its progress: done, (done, total), (done, total, message) or a text; it returns its result.
         Raises ConfigurationError for options that make no sense, and for a name that is taken.
@@ -150,6 +146,7 @@ class App(Steering):
                     on_failure=on_failure,
                 ),
                 keep=keep,
+                version=version,
                 interrupt=interrupt,
                 max_rss=max_rss,
                 max_jobs=max_jobs,
@@ -169,12 +166,12 @@ class App(Steering):
 
     @contextmanager
     def using(self, tx: Any) -> Iterator[None]:
-        """Put every enqueue inside on this transaction: a psycopg connection or cursor, a SQLAlchemy one or Session."""
-        token = self._using.set(tx)
-        try:
+        """Put every enqueue inside on this transaction; `using(None)`: on none, also inside Django's `atomic`.
+
+        Arguments: tx, a connection of psycopg (or a cursor), SQLAlchemy (or a session), asyncpg or Django.
+        """
+        with self._transactions.using(tx):
             yield
-        finally:
-            self._using.reset(token)
 
     def enqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """Enqueue many jobs, all or none, and return their ids in the order given.
@@ -185,7 +182,10 @@ class App(Steering):
             chunks, notify = _chunks(enqueuing.specs)
             if not chunks:
                 return []
-            with self._runner(tx) as runner, in_one_transaction(runner) if len(chunks) > 1 else nullcontext():
+            with (
+                self._transactions.runner(tx, enqueues=True) as runner,
+                in_one_transaction(runner) if len(chunks) > 1 else nullcontext(),
+            ):
                 client = Client(runner)
                 enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
         return enqueuing.done()
@@ -197,22 +197,25 @@ class App(Steering):
             if not chunks:
                 return []
             in_one = in_one_async_transaction if len(chunks) > 1 else nullcontext
-            async with self._arunner(tx) as runner, in_one(runner):
+            async with self._transactions.async_runner(tx, enqueues=True) as runner, in_one(runner):
                 client = AsyncClient(runner)
                 enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
         return enqueuing.done()
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
-        with Enqueuing(self._around_enqueue, (spec,)) as enqueuing, self.client(tx) as client:
-            enqueuing.ids = [client.enqueue(next(iter(enqueuing.specs)))]
+        with (
+            Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
+            self._transactions.runner(tx, enqueues=True) as runner,
+        ):
+            enqueuing.ids = [Client(runner).enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
-            async with self.aclient(tx) as client:
-                enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]
+            async with self._transactions.async_runner(tx, enqueues=True) as runner:
+                enqueuing.ids = [await AsyncClient(runner).enqueue(next(iter(enqueuing.specs)))]
         return enqueuing.done()[0]
 
     # Around and about
@@ -267,16 +270,28 @@ class App(Steering):
         async with self.aclient(tx) as client:
             return await client.job(id)
 
+    def wait_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """Wait until a job is over and return its result. Retries and snoozes are waited out.
+
+        Arguments: timeout, seconds or a timedelta; None waits for ever. A job whose transaction has not committed does
+        not exist yet. Raises JobDead, JobCancelled, WaitTimeout, and JobNotFound when nothing is kept of it.
+        """
+        return self._transactions.waiting.wait_for(job_id, timeout)
+
+    async def await_for(self, job_id: int, timeout: timedelta | float | None = 30) -> Any:
+        """The same as `wait_for`, for callers in an event loop."""
+        return await self._transactions.waiting.await_for(job_id, timeout)
+
     @contextmanager
     def client(self, tx: Any = None) -> Iterator[Client]:
         """Lend a client, with every verb: on this transaction, on that of `using`, or on a connection of our own."""
-        with self._runner(tx) as runner:
+        with self._transactions.runner(tx) as runner:
             yield Client(runner)
 
     @asynccontextmanager
     async def aclient(self, tx: Any = None) -> AsyncIterator[AsyncClient]:
         """The same as `client`, for callers in an event loop."""
-        async with self._arunner(tx) as runner:
+        async with self._transactions.async_runner(tx) as runner:
             yield AsyncClient(runner)
 
     # Working
@@ -307,17 +322,17 @@ class App(Steering):
 
     def make_worker(self, queues: Sequence[str] | None = None, **options: Any) -> Worker:
         """Return a worker that is not started yet. Raises ConfigurationError for options that make no sense."""
+        for task in self.tasks.values():
+            task.check_upcasters()
         return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks)
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""
-        if self._made_pools is not None:
-            self._made_pools.close()
+        self._transactions.close()
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, and those for blocking callers."""
-        if self._made_pools is not None:
-            await self._made_pools.aclose()
+        await self._transactions.aclose()
 
     @property
     def dsn(self) -> str:
@@ -331,31 +346,6 @@ class App(Steering):
         except KeyError:
             known = ", ".join(sorted(self.tasks)) or "none"
             raise UnknownTask(f"The app has no task {name!r}; it has: {known}.") from None
-
-    @property
-    def _pools(self) -> Pools:
-        with self._making:
-            if self._made_pools is None:
-                self._made_pools = Pools(self.dsn)
-            return self._made_pools
-
-    @contextmanager
-    def _runner(self, tx: Any) -> Iterator[Runner]:
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield runner_for(tx)
-        else:
-            with self._pools.connection() as connection:
-                yield PsycopgRunner(connection)
-
-    @asynccontextmanager
-    async def _arunner(self, tx: Any) -> AsyncIterator[AsyncRunner]:
-        tx = tx if tx is not None else self._using.get()
-        if tx is not None:
-            yield async_runner_for(tx)
-        else:
-            async with self._pools.async_connection() as connection:
-                yield AsyncPsycopgRunner(connection)
 
 
 def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:

@@ -39,6 +39,12 @@ class AsyncClient:
         """List jobs, newest first, without their errors."""
         return await arun(self._runner, calls.jobs(status, queue, task, limit))
 
+    async def watch(
+        self, ids: Iterable[int], take: Iterable[int] = (), let_go: Iterable[int] = ()
+    ) -> list[calls.Ending]:
+        """List which of these jobs are over, and how; take and let go the locks by which a session says that it waits."""
+        return await arun(self._runner, calls.watch(ids, take, let_go))
+
     async def cancel(self, ids: Sequence[int], reason: str | None = None) -> Cancellation:
         """Cancel jobs that wait, ask those that run to stop, and return which is which."""
         return await arun(self._runner, calls.cancel(ids, reason))

@@ -10,9 +10,9 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from pgjobs.errors import JobNotFound, SchemaTooNew, SchemaTooOld
 from pgjobs.job import AttemptError, Claimed, Job, JobId, Lease, Priority, Progress, Spec, Status
@@ -21,6 +21,9 @@ from pgjobs.version import SCHEMA_VERSION
 T = TypeVar("T")
 Row = Sequence[Any]
 Rows = Sequence[Row]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,9 @@ def enqueue(spec: Spec) -> Call[JobId]:
     """Put one job into its queue; returns its id."""
     return Call(
         "select id, created from pgjobs.enqueue_v1(%s::text, %s::jsonb, %s::text, %s::integer, %s::interval,"
-        " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean)",
+        " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean, %s::integer)",
         (spec.task, spec.payload, spec.queue, int(spec.priority), spec.delay, spec.available_at,
-         spec.max_attempts, spec.timeout, spec.metadata, spec.notify),
+         spec.max_attempts, spec.timeout, spec.metadata, spec.notify, spec.version),
         lambda rows: JobId(*rows[0]),
     )  # fmt: skip
 
@@ -62,6 +65,8 @@ def _spec_json(spec: Spec) -> str:
         settings["max_attempts"] = spec.max_attempts
     if spec.timeout is not None:
         settings["timeout"] = spec.timeout.total_seconds()
+    if spec.version is not None:
+        settings["version"] = spec.version
     metadata = f',"metadata":{spec.metadata}' if spec.metadata is not None else ""
     return f'{json.dumps(settings)[:-1]},"payload":{spec.payload}{metadata}}}'
 
@@ -127,7 +132,7 @@ def settle_and_claim(worker: int, settlement: Settlement, limit: int, scan: Scan
     """Write outcomes and claim up to `limit` jobs, in one round trip."""
     return Call(
         "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
-        " enqueued_at, metadata from pgjobs.settle_and_claim_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb,"
+        " enqueued_at, metadata, version from pgjobs.settle_and_claim_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb,"
         " %s::boolean[], %s::jsonb, %s::integer, %s::text[], %s::smallint[], %s::timestamptz[], %s::bigint[],"
         " %s::interval, %s::boolean)",
         (worker, *settlement.params(), limit, texts(scan.queues), _numbers(scan.ranks), texts(scan.after_at),
@@ -140,7 +145,7 @@ def claim(worker: int, limit: int, scan: Scan) -> Call[Step]:
     """Claim up to `limit` jobs that are due."""
     return Call(
         "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
-        " enqueued_at, metadata from pgjobs.claim_v1(%s::integer, %s::integer, %s::text[], %s::smallint[],"
+        " enqueued_at, metadata, version from pgjobs.claim_v1(%s::integer, %s::integer, %s::text[], %s::smallint[],"
         " %s::timestamptz[], %s::bigint[], %s::interval, %s::boolean)",
         (worker, limit, texts(scan.queues), _numbers(scan.ranks), texts(scan.after_at), _numbers(scan.after_id),
          scan.overlap, scan.idle),
@@ -464,9 +469,15 @@ def progress(leases: Sequence[Lease], said: Sequence[Progress]) -> Call[Step]:
     )  # fmt: skip
 
 
+def _time_columns(*columns: str) -> str:
+    # Microseconds: a number is the same for every driver, whatever DateStyle and time zone the caller's session has.
+    return ", ".join(f"(extract(epoch from {column}) * 1000000)::bigint" for column in columns)
+
+
 _JOB_COLUMNS = (
-    "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, enqueued_at,"
-    " available_at, claimed_at, finished_at, result::text, reason, metadata::text, progress::text, line"
+    "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, "
+    + _time_columns("enqueued_at", "available_at", "claimed_at", "finished_at")
+    + ", result::text, reason, metadata::text, coalesce(version, 1), progress::text, line"
 )
 
 
@@ -485,6 +496,28 @@ def job(id: int) -> Call[Job]:
     )
 
 
+class Ending(NamedTuple):
+    """How a job ended. `status` is None for one that is nowhere; `error` is a dead letter's."""
+
+    id: int
+    status: str | None
+    result: Any
+    reason: str | None
+    error: str | None
+
+
+def watch(ids: Iterable[int], take: Iterable[int] = (), let_go: Iterable[int] = ()) -> Call[list[Ending]]:
+    """Which of these jobs are over, and how; take and let go the locks by which a session says that it waits for jobs."""
+    return Call(
+        "select id, status, result, reason, error from pgjobs.watch_v1(%s::bigint[], %s::integer[], %s::integer[])",
+        (_numbers(ids), _numbers(take), _numbers(let_go)),
+        lambda rows: [
+            Ending(id, status, None if result is None else _json(result), reason, error)
+            for id, status, result, reason, error in rows
+        ],
+    )
+
+
 def jobs(
     status: Status | None = None, queue: str | None = None, task: str | None = None, limit: int = 50
 ) -> Call[list[Job]]:
@@ -499,16 +532,21 @@ def jobs(
 
 def _read_job(row: Row) -> Job:
     (id, queue, task, status, priority, payload, attempts, max_attempts, crashes, run, worker, enqueued_at,
-     available_at, claimed_at, finished_at, result, reason, metadata, progress, line, errors) = row  # fmt: skip
+     available_at, claimed_at, finished_at, result, reason, metadata, version, progress, line, errors) = row  # fmt: skip
     return Job(
         id, queue, task, Status(status), Priority(priority), _json(payload), attempts, max_attempts, crashes, run,
-        worker, enqueued_at, available_at, claimed_at, finished_at,
+        worker, EPOCH + enqueued_at * MICROSECOND, _time(available_at), _time(claimed_at), _time(finished_at),
         None if result is None else _json(result), reason,
         None if metadata is None else _json(metadata),
+        version,
         tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
         None if progress is None else Progress(**_json(progress)),
         line,
     )  # fmt: skip
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else EPOCH + microseconds * MICROSECOND
 
 
 def _json(text: str) -> Any:
@@ -611,6 +649,31 @@ def check_schema() -> Call[None]:
 def now() -> Call[datetime]:
     """What time it is, by the clock that decides."""
     return Call("select pgjobs.now()", (), lambda rows: cast(datetime, rows[0][0]))
+
+
+def begin() -> Call[None]:
+    """Begin a transaction, where a library has no word for it."""
+    return Call("begin", (), lambda rows: None)
+
+
+def commit() -> Call[None]:
+    """Commit it."""
+    return Call("commit", (), lambda rows: None)
+
+
+def rollback() -> Call[None]:
+    """Roll it back."""
+    return Call("rollback", (), lambda rows: None)
+
+
+def database() -> Call[tuple[Any, ...]]:
+    """Which database of which server this is: the same for two connections if, and only if, they reach the same one."""
+    return Call(
+        "select extract(epoch from pg_postmaster_start_time())::text, oid::bigint from pg_catalog.pg_database"
+        " where datname = current_database()",
+        (),
+        lambda rows: tuple(rows[0]),
+    )
 
 
 def listen(channel: str) -> Call[None]:

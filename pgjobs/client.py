@@ -39,6 +39,10 @@ class Client:
         """List jobs, newest first, without their errors."""
         return run(self._runner, calls.jobs(status, queue, task, limit))
 
+    def watch(self, ids: Iterable[int], take: Iterable[int] = (), let_go: Iterable[int] = ()) -> list[calls.Ending]:
+        """List which of these jobs are over, and how; take and let go the locks by which a session says that it waits."""
+        return run(self._runner, calls.watch(ids, take, let_go))
+
     def cancel(self, ids: Sequence[int], reason: str | None = None) -> Cancellation:
         """Cancel jobs that wait, ask those that run to stop, and return which is which."""
         return run(self._runner, calls.cancel(ids, reason))

@@ -15,6 +15,16 @@ class ConnectionFailed(PgjobsError):
     """The database cannot be reached, or the DSN is wrong."""
 
 
+class TransactionRequired(PgjobsError):
+    """An app with `require_tx=True` was asked to enqueue outside a transaction."""
+
+
+class TransactionFailed(PgjobsError):
+    """The caller's transaction has failed already: nothing can be done in it but roll it back."""
+
+    WHAT_TO_DO = "The transaction has failed already: roll it back, or back to a savepoint, before you go on with it."
+
+
 class SchemaError(PgjobsError):
     """The schema in the database does not fit this version of pgjobs."""
 
@@ -55,6 +65,29 @@ class JobNotWaiting(PgjobsError):
     """The job runs, is finished or dead, and can no longer be changed."""
 
 
+class JobDead(PgjobsError):
+    """The job that was waited for is a dead letter.
+
+    `id` is the job's; `reason` is "exhausted", "failed" or "crashed", as in the dead letter; `error` its last error.
+    """
+
+    def __init__(self, id: int, reason: str, error: str) -> None:
+        super().__init__(f"Job {id} is dead ({reason}): {error}")
+        self.id, self.reason, self.error = id, reason, error
+
+
+class JobCancelled(PgjobsError):
+    """The job that was waited for was cancelled. `id` is the job's; `reason` says why, or is None."""
+
+    def __init__(self, id: int, reason: str | None) -> None:
+        super().__init__(f"Job {id} was cancelled{f': {reason}' if reason else '.'}")
+        self.id, self.reason = id, reason
+
+
+class WaitTimeout(PgjobsError, TimeoutError):
+    """The job that was waited for had not finished in time. It goes on."""
+
+
 class LeaseLost(PgjobsError):
     """The worker is no longer known to the database: its lease lapsed and its jobs were taken back."""
 
@@ -80,6 +113,7 @@ _BY_SQLSTATE: dict[str, type[PgjobsError]] = {
     "PJ002": JobNotFound,
     "PJ004": LeaseLost,
     "PJ006": JobNotWaiting,
+    "25P02": TransactionFailed,  # raised by the server in a transaction that an earlier error has ended
     # Raised by the server itself when our schema, a table or a function is not there.
     "3F000": SchemaMissing,
     "42P01": SchemaMissing,
@@ -97,7 +131,9 @@ def for_sqlstate(sqlstate: str | None, message: str) -> PgjobsError | None:
         return None
     if kind in (SchemaMissing, SchemaTooOld) and "pgjobs" not in message:
         return None  # somebody else's missing table
-    if kind is SchemaMissing:
+    if kind is TransactionFailed:
+        message = TransactionFailed.WHAT_TO_DO
+    elif kind is SchemaMissing:
         message = "There is no pgjobs schema in this database, or not all of it: run `pgjobs migrate`."
     elif kind is SchemaTooOld:
         message = (

@@ -66,6 +66,7 @@ class Claimed(NamedTuple):
     timeout: float | None  # seconds
     enqueued_at: str
     metadata: str | None
+    version: int | None = None
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -90,6 +91,7 @@ class Spec:
     timeout: timedelta | None = None
     metadata: str | None = None
     notify: bool = True
+    version: int | None = None  # of the payload; None means 1
 
 
 class FailedJob(TypedDict):
@@ -161,6 +163,7 @@ class Job:
     result: Any = None
     reason: str | None = None  # why it was cancelled, or is dead
     metadata: dict[str, Any] | None = None
+    version: int = 1  # of the payload
     errors: tuple[AttemptError, ...] = field(default=())
     progress: Progress | None = None  # what its last run said, while it runs and when it is over
     line: str | None = None  # what it waits for, if its status is waiting

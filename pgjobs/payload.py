@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pgjobs.errors import InvalidPayload, InvalidResult
+from pgjobs.forms import plain
 
 MAX_DEPTH = (
     500  # levels of nesting; a fixed bound, so that what was enqueued is read wherever the reader's stack stands
@@ -48,11 +49,19 @@ def encode_metadata(metadata: Mapping[str, Any], *, task: str) -> str:
 
 
 def encode_result(result: Any, *, task: str) -> str:
-    """Return what a handler returned as JSON text. Raises InvalidResult when it is not JSON."""
+    """Return what a handler returned as JSON text; a dataclass, a datetime and others as they travel as arguments.
+
+    Raises InvalidResult when it has no form in JSON.
+    """
     if result is None:
         return "null"
     try:
-        return _checked(result)
+        try:
+            return _checked(result)
+        except _HasNoJson:
+            return _checked(plain(result))
+    except RecursionError:
+        raise InvalidResult(f"The result of {task} cannot be kept: it is nested too deeply.") from None
     except ValueError as error:
         raise InvalidResult(f"The result of {task} cannot be kept: {error}.") from None
 
@@ -78,13 +87,17 @@ def printable(text: str, limit: int = 10_000) -> str:
 MAX_LENGTH = 32 * 1024 * 1024
 
 
+class _HasNoJson(ValueError):
+    """It holds something that JSON has not."""
+
+
 def _checked(value: Any) -> str:
     """Encode, or raise ValueError with the end of a sentence."""
     try:
         text = _encode(value)  # before all else: it notices what contains itself
         _check_keys(value, 1)
     except TypeError as error:
-        raise ValueError(str(error).replace("Object", "an object", 1)) from None
+        raise _HasNoJson(str(error).replace("Object", "an object", 1)) from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     except ValueError as error:

@@ -42,7 +42,7 @@ class Pools:
     """A pool for blocking callers, and one for each event loop that asks."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+        self.dsn = dsn
         self._begin()
 
     def _begin(self) -> None:
@@ -106,7 +106,7 @@ class Pools:
                 connection = pool.getconn()
             except PoolTimeout as error:
                 with connecting():  # the pool only knows that it waited; a try of our own knows why
-                    psycopg.connect(_conninfo(self._dsn)).close()
+                    psycopg.connect(_conninfo(self.dsn)).close()
                 raise ConnectionFailed(_ALL_IN_USE) from error
             if not _has_ended(connection):
                 return connection
@@ -120,7 +120,7 @@ class Pools:
                 connection = await pool.getconn()
             except PoolTimeout as error:
                 with connecting():
-                    await (await psycopg.AsyncConnection.connect(_conninfo(self._dsn))).close()
+                    await (await psycopg.AsyncConnection.connect(_conninfo(self.dsn))).close()
                 raise ConnectionFailed(_ALL_IN_USE) from error
             if not _has_ended(connection):
                 return connection
@@ -129,7 +129,7 @@ class Pools:
         return await pool.getconn()
 
     def _open(self) -> Pool:
-        conninfo = _conninfo(self._dsn)
+        conninfo = _conninfo(self.dsn)
         with connecting():  # a wrong DSN fails here at once, with its reason, not after the pool's timeout
             psycopg.connect(conninfo).close()
         return ConnectionPool(
@@ -138,7 +138,7 @@ class Pools:
         )  # fmt: skip
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> AsyncPool:
-        conninfo = _conninfo(self._dsn)
+        conninfo = _conninfo(self.dsn)
         with connecting():
             await (await psycopg.AsyncConnection.connect(conninfo)).close()
         pool: AsyncPool = AsyncConnectionPool(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
@@ -78,13 +79,14 @@ class Steering(ABC):
         """Change a job that does not run; what is not named stays as it is.
 
         Arguments: delay, from now, and timeout in seconds or as timedeltas; available_at, an aware datetime; payload,
-        all arguments by name, checked against the task if the app has it; metadata, which replaces what there was.
+        all arguments by name, as JSON has them, checked against the present version of the task if the app has it;
+        metadata, which replaces what there was.
         Raises JobNotFound, JobNotWaiting when the job runs or is over, InvalidJob for what makes no sense.
         """
         change = _edit(id, priority, queue, delay, available_at, payload, metadata, max_attempts, timeout)
         with self.client(tx) as client:
             if payload is not None:
-                self._check(client.job(id), payload)
+                change = self._fitting(change, client.job(id), payload)
             client.edit(id, change)
 
     async def aedit(
@@ -105,12 +107,16 @@ class Steering(ABC):
         change = _edit(id, priority, queue, delay, available_at, payload, metadata, max_attempts, timeout)
         async with self.aclient(tx) as client:
             if payload is not None:
-                self._check(await client.job(id), payload)
+                change = self._fitting(change, await client.job(id), payload)
             await client.edit(id, change)
 
-    def _check(self, job: Job, payload: Mapping[str, Any]) -> None:
-        if job.task in self.tasks:
-            self.tasks[job.task].check(payload)
+    def _fitting(self, change: Edit, job: Job, payload: Mapping[str, Any]) -> Edit:
+        """Return the change with the version that the payload is of. Raises InvalidPayload when it does not fit the task."""
+        task = self.tasks.get(job.task)
+        if task is None:
+            return change
+        task.check(payload)
+        return dataclasses.replace(change, version=task.version)
 
     def cancel(self, *ids: int, reason: str | None = None, tx: Any = None) -> Cancellation:
         """Cancel these jobs: those that wait at once; those that run are asked to stop. Returns which is which."""

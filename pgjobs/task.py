@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from types import UnionType
-from typing import Annotated, Any, Generic, Literal, ParamSpec, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args, overload
 
+from pgjobs.arguments import Arguments
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload, PgjobsError
 from pgjobs.job import JobId, Priority, Spec
@@ -21,6 +20,8 @@ from pgjobs.policy import Policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 ExecutorName = Literal["async", "thread", "process"]
 Keep = Literal["history", "nothing"]
@@ -46,13 +47,14 @@ class TaskOptions:
     executor: ExecutorName = "thread"
     policy: Policy = dataclasses.field(default_factory=Policy)
     keep: Keep = "history"
+    version: int = 1
     interrupt: bool = False
     max_rss: int | None = None  # bytes
     max_jobs: int | None = None
 
     @classmethod
     def make(cls, task: str, *, queue: str, priority: int, max_attempts: int, timeout: timedelta | float | None,
-             executor: ExecutorName, policy: Policy, keep: Keep, interrupt: bool = False,
+             executor: ExecutorName, policy: Policy, keep: Keep, version: int, interrupt: bool = False,
              max_rss: int | str | None = None, max_jobs: int | None = None) -> TaskOptions:  # fmt: skip
         """Check the options when the task is declared and not when it runs. Raises ConfigurationError."""
         _check_name("task", task, ConfigurationError)
@@ -61,6 +63,8 @@ class TaskOptions:
             raise ConfigurationError(f"The executor of {task} must be async, thread or process, not {executor!r}.")
         if keep not in get_args(Keep):
             raise ConfigurationError(f"keep of {task} must be 'history' or 'nothing', not {keep!r}.")
+        if type(version) is not int or not 1 <= version <= 32_767:
+            raise ConfigurationError(f"version of {task} must be a number from 1 to 32767, not {version!r}.")
         priority = _priority(priority, ConfigurationError)
         max_attempts = _max_attempts(max_attempts, ConfigurationError)
         if interrupt and executor != "thread":
@@ -72,7 +76,7 @@ class TaskOptions:
         if max_jobs is not None and (not isinstance(max_jobs, int) or max_jobs < 1):
             raise ConfigurationError(f"max_jobs of {task} must be 1 or more, not {max_jobs!r}.")
         return cls(
-            queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, policy, keep,
+            queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, policy, keep, version,
             interrupt=interrupt, max_rss=None if max_rss is None else _bytes(max_rss, task), max_jobs=max_jobs,
         )  # fmt: skip
 
@@ -95,9 +99,12 @@ class Task(Generic[P, R]):
         # A generator yields its progress; one that is asynchronous runs like a coroutine.
         self.is_generator = inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
         self.is_coroutine = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        self.version = options.version
+        self._upcasters: dict[int, Upcaster] = {}
         _check_function(self)
-        self._read_signature()
-        self._defaults = Spec(task=name, queue=options.queue, priority=options.priority)
+        self._arguments = Arguments(function, name)
+        version = None if options.version == 1 else options.version
+        self._defaults = Spec(task=name, queue=options.queue, priority=options.priority, version=version)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -161,15 +168,67 @@ class Task(Generic[P, R]):
         )
         return Bound(self, defaults, tx)
 
+    def upcast(self, *, from_version: int) -> Callable[[Upcaster], Upcaster]:
+        """Declare how a payload of this version becomes one of the next, for jobs that were enqueued before a change.
+
+        The decorated function takes and returns the payload as JSON has it, a dict. Raises ConfigurationError for a
+        version that the task has not left behind, or that has an upcaster already.
+        """
+        if not isinstance(from_version, int) or not 1 <= from_version < self.version:
+            raise ConfigurationError(
+                f"{self.name} is at version {self.version}: it can have no upcaster from version {from_version!r}."
+            )
+        if from_version in self._upcasters:
+            raise ConfigurationError(f"{self.name} has an upcaster from version {from_version} already.")
+
+        def register(upcaster: Upcaster) -> Upcaster:
+            self._upcasters[from_version] = upcaster
+            return upcaster
+
+        return register
+
+    def check_upcasters(self) -> None:
+        """Raise ConfigurationError when there is a version that no upcaster leads away from."""
+        for version in range(1, self.version):
+            if version not in self._upcasters:
+                raise ConfigurationError(
+                    f"The task {self.name} is at version {self.version} and has no upcaster from version {version}:"
+                    f" write one, decorated with @{self.__name__}.upcast(from_version={version})."
+                )
+
     def check(self, payload: Mapping[str, Any]) -> None:
-        """Raise InvalidPayload when these arguments do not fit the function."""
-        self._check_names(payload)
+        """Raise InvalidPayload when these arguments, as JSON has them, do not fit the function."""
+        self._arguments.check_names(payload)
+        self._arguments.load(payload)
+
+    def present(self, payload: dict[str, Any], version: int | None) -> dict[str, Any]:
+        """Return a payload as the function of today has it, whatever its version; None means 1.
+
+        Raises InvalidPayload when its names do not fit; the values are looked at by `bind`, where the job runs.
+        """
+        if (version or 1) != self.version:
+            payload = self._upcast(payload, version or 1)
+        self._arguments.check_names(payload)
+        return payload
 
     def bind(self, payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
-        """Return the keyword arguments to call the function with."""
-        if self._context_parameter is None:
-            return dict(payload)
-        return {**payload, self._context_parameter: context}
+        """Return the keyword arguments to call the function with. Raises InvalidPayload when they do not fit."""
+        arguments = self._arguments.load(payload)
+        if self._arguments.context is None:
+            return dict(arguments)
+        return {**arguments, self._arguments.context: context}
+
+    def _upcast(self, payload: dict[str, Any], version: int) -> dict[str, Any]:
+        if version > self.version:
+            raise InvalidPayload(f"The payload is of version {version}, and {self.name} is at version {self.version}.")
+        self.check_upcasters()
+        for old in range(version, self.version):
+            payload = self._upcasters[old](payload)
+            if not isinstance(payload, dict):
+                raise InvalidPayload(
+                    f"The upcaster of {self.name} from version {old} must return a dict, not {payload!r}."
+                )
+        return payload
 
     def around(self, context: JobContext) -> Around | Plain:
         """Return the app's middleware as a context manager around one run of the function."""
@@ -177,52 +236,38 @@ class Task(Generic[P, R]):
 
     def takes_only(self, argument: str) -> bool:
         """Whether the function can be called with this argument and no other."""
-        return (self._takes_any or argument in self._known) and self._required <= {argument}
+        return self._arguments.take_only(argument)
 
     def _payload(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        if args:
-            if len(args) > len(self._positions):
-                raise InvalidPayload(
-                    f"{self.name} takes {len(self._positions)} by position, but {len(args)} were given."
-                )
-            for name, value in zip(self._positions, args, strict=False):
-                if name in kwargs:
-                    raise InvalidPayload(f"{self.name} got the argument {name!r} twice.")
-                kwargs[name] = value
-        self._check_names(kwargs)
-        return encode_payload(kwargs, task=self.name)
+        return encode_payload(self._arguments.dump(args, kwargs), task=self.name)
 
-    def _check_names(self, names: Mapping[str, Any]) -> None:
-        if self._context_parameter in names:
-            raise InvalidPayload(f"The argument {self._context_parameter!r} of {self.name} is filled in by the worker.")
-        if not self._takes_any and (unknown := names.keys() - self._known):
-            raise InvalidPayload(f"{self.name} has no {_arguments(unknown)}.")
-        if missing := self._required - names.keys():
-            raise InvalidPayload(f"{self.name} needs the {_arguments(missing)}.")
 
-    def _read_signature(self) -> None:
-        """Remember which names the function takes, so that neither enqueue nor run has to inspect it."""
-        self._context_parameter: str | None = None
-        self._takes_any = False
-        known, required = [], set()
-        for parameter in _parameters(self):
-            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-                raise ConfigurationError(
-                    f"The task {self.name} cannot take {parameter}: a job carries its arguments by name."
-                )
-            if parameter.kind is parameter.VAR_KEYWORD:
-                self._takes_any = True
-            elif _is_context(parameter.annotation):
-                if self._context_parameter is not None:
-                    raise ConfigurationError(f"The task {self.name} has two parameters for the JobContext.")
-                self._context_parameter = parameter.name
-            else:
-                known.append(parameter)
-                if parameter.default is parameter.empty:
-                    required.add(parameter.name)
-        self._known = frozenset(parameter.name for parameter in known)
-        self._required = frozenset(required)
-        self._positions = [p.name for p in known if p.kind is p.POSITIONAL_OR_KEYWORD]
+class ContextTask(Task[P, R]):
+    """A task whose function takes the JobContext first: whoever calls it passes one, whoever enqueues it does not.
+
+    Only type checkers tell it from a Task.
+    """
+
+    def __call__(self, context: JobContext, /, *args: P.args, **kwargs: P.kwargs) -> R:  # type: ignore[override]
+        return super().__call__(context, *args, **kwargs)  # type: ignore[arg-type]
+
+
+class Anything:
+    """What no function is annotated to take: one that does take it has a first parameter of which nothing is said."""
+
+
+class TaskDecorator(Protocol):
+    """What `@app.task(...)` with settings returns."""
+
+    # First, for a parameter that takes anything would take a JobContext too, and be hidden from those who enqueue.
+    @overload
+    def __call__(self, function: Callable[Concatenate[Anything, ...], R], /) -> Task[..., R]: ...
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext, P], R], /) -> ContextTask[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
 
 class Bound(Generic[P, R]):
@@ -246,25 +291,6 @@ class Bound(Generic[P, R]):
         return dataclasses.replace(self._defaults, payload=self._task._payload(args, kwargs))
 
 
-def _parameters(task: Task[Any, Any]) -> Iterable[inspect.Parameter]:
-    """Return the parameters of a task's function, with their annotations read where they can be."""
-    with suppress(Exception):  # an annotation that only a type checker can read
-        return inspect.signature(task.function, eval_str=True).parameters.values()
-    try:
-        return inspect.signature(task.function).parameters.values()
-    except Exception as error:
-        raise ConfigurationError(f"The parameters of the task {task.name} cannot be read: {error}.") from None
-
-
-def _is_context(annotation: Any) -> bool:
-    annotation = getattr(annotation, "__forward_arg__", annotation)
-    if isinstance(annotation, str):  # it could not be read
-        return re.fullmatch(r"(\w+\.|Optional\[)*JobContext(\s*\|\s*None|])?", annotation) is not None
-    if get_origin(annotation) in (Union, UnionType, Annotated):
-        return any(map(_is_context, get_args(annotation)))
-    return annotation is JobContext
-
-
 def _check_function(task: Task[Any, Any]) -> None:
     """Raise ConfigurationError for a function that its executor cannot run."""
     name, executor = task.name, task.options_.executor
@@ -281,8 +307,8 @@ def _check_function(task: Task[Any, Any]) -> None:
 def _check_name(kind: str, name: str, error: type[PgjobsError]) -> None:
     if not isinstance(name, str) or not 1 <= len(name) <= 200:
         raise error(f"The name of a {kind} must have 1 to 200 characters.")
-    if re.search("[\0\ud800-\udfff]", name):
-        raise error(f"The name of a {kind} cannot hold NUL or half of a surrogate pair: {name!r}.")
+    if re.search("[\0-\x1f\x7f-\x9f\ud800-\udfff]", name):
+        raise error(f"The name of a {kind} cannot hold control characters or half of a surrogate pair: {name!r}.")
 
 
 def _priority(value: int, error: type[PgjobsError]) -> Priority:
@@ -323,8 +349,3 @@ def _bytes(value: int | str, task: str) -> int:
     if found is None or found[2] not in _UNITS or not (size := int(float(found[1]) * _UNITS[found[2]])):
         raise ConfigurationError(f"max_rss of {task} must be bytes or a text like '512MB', not {value!r}.")
     return size
-
-
-def _arguments(names: Iterable[str]) -> str:
-    listed = sorted(map(repr, names))
-    return f"argument{'s' if len(listed) > 1 else ''} {', '.join(listed)}"

@@ -76,7 +76,7 @@ def store(connection: Connection, letters: list[Page]) -> dict[int, Page]:
                 "insert into pgjobs_demo.documents (name, language, image) values (%s, %s, %s) returning id",
                 (page.name, page.language, page.png),
             ).fetchall()
-            job = read_letter.options(tx=connection).enqueue(document_id=document_id)  # type: ignore[call-arg]
+            job = read_letter.options(tx=connection).enqueue(document_id=document_id)
             jobs[job] = page
     return jobs
 

@@ -19,7 +19,7 @@ app = pgjobs.App()
 @app.task(
     queue="ocr", max_attempts=3, timeout=120, executor="process", retry=pgjobs.Exponential(1.5, max=60, jitter=0.1)
 )
-def read_letter(document_id: int, job: pgjobs.JobContext) -> dict[str, float | int]:
+def read_letter(job: pgjobs.JobContext, document_id: int) -> dict[str, float | int]:
     """Read one document. The text goes into its row; the job's result says how well it went."""
     with psycopg.connect(app.dsn, autocommit=True) as connection:
         [(image,)] = connection.execute(

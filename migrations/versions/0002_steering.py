@@ -23,7 +23,8 @@ alter table pgjobs.jobs
     add constraint jobs_status_known check (status in ('ready', 'running', 'waiting')),
     add constraint jobs_waiting_iff_in_line check ((status = 'waiting') = (line is not null)),
     add constraint jobs_i3_cancel_asked_of_a_run check (cancel_asked_at is null or status = 'running'),
-    add constraint jobs_version_positive check (version >= 1);
+    add constraint jobs_version_positive check (version >= 1),
+    add constraint jobs_names_are_plain check (queue !~ '[\\u0001-\\u001f\\u007f-\\u009f]' and task !~ '[\\u0001-\\u001f\\u007f-\\u009f]');
 
 -- What is taken out of a line again, in order.
 create index jobs_waiting on pgjobs.jobs (line, id) where status = 'waiting';

@@ -44,6 +44,10 @@ class PriorityType(click.ParamType):  # type: ignore[type-arg]  # generic from c
 @click.option("--delay", type=DURATION, help="Run it this much later.")
 @click.option("--max-attempts", type=click.IntRange(1, 32_767), help="Default: as the task says.")
 @click.option("--timeout", type=DURATION, help="How long one run may take. Default: as the task says.")
+@click.option(
+    "--payload-version", "version", type=click.IntRange(1, 32_767),
+    help="Of an older form of the payload. Default: the task's, or 1 without an app.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help='Print {"id": ...}.')
 @pass_target
 def enqueue(
@@ -55,6 +59,7 @@ def enqueue(
     delay: timedelta | None,
     max_attempts: int | None,
     timeout: timedelta | None,
+    version: int | None,
     as_json: bool,
 ) -> None:
     """Put a job of TASK into its queue and print its id.
@@ -68,20 +73,23 @@ def enqueue(
       pgjobs enqueue send_report --queue mail --priority high --delay 5m
     """
     arguments = _read(sys.stdin.read() if payload == "-" else payload)
+    text = encode_payload(arguments, task=task)
     app = find_app(target)
     if app is not None:
         known = app[task]
-        known.check(arguments)
+        version = known.version if version is None else version
+        known.check(known.present(arguments, version))
         queue = known.options_.queue if queue is None else queue
         priority = known.options_.priority if priority is None else priority
     spec = Spec(
         task=task,
-        payload=encode_payload(arguments, task=task),
+        payload=text,
         queue="default" if queue is None else queue,
         priority=Priority.NORMAL if priority is None else priority,
         delay=delay,
         max_attempts=max_attempts,
         timeout=timeout,
+        version=version,
     )
     with connected(target) as client:
         id = client.enqueue(spec)

@@ -220,6 +220,8 @@ def _facts(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
     yield "attempts", f"{job.attempts}" + (f" of {job.max_attempts}" if job.max_attempts is not None else "")
     if job.crashes:
         yield "crashes", str(job.crashes)
+    if job.version > 1:
+        yield "version", str(job.version)
     yield "run", str(job.run)
     if job.worker is not None:
         yield "worker", str(job.worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -131,6 +132,7 @@ def edit(
     with connected(target) as client:
         if app is not None and payload is not None and (task := client.job(id).task) in app.tasks:
             app[task].check(payload)
+            change = dataclasses.replace(change, version=app[task].version)
         client.edit(id, change)
         job = client.job(id)
     if as_json:

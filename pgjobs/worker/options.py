@@ -91,7 +91,12 @@ class WorkerOptions:
 def on_failure(tasks: Mapping[str, Task[Any, Any]]) -> str | None:
     """Return which job is to be enqueued when a job of a task dies, by task, as JSON text; None if none is."""
     following = {
-        name: {"task": next.name, "queue": next.options_.queue, "priority": int(next.options_.priority)}
+        name: {
+            "task": next.name,
+            "queue": next.options_.queue,
+            "priority": int(next.options_.priority),
+            "version": next.version,
+        }
         for name, task in tasks.items()
         if (next := tasks.get(task.options_.policy.on_failure or "")) is not None
     }

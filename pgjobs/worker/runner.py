@@ -27,7 +27,7 @@ _OURS: dict[str, type[BaseException]] = {
     kind.__name__: kind for kind in (JobTimeout, ProcessDied, MemoryExceeded, JobInterrupted)
 }
 
-UNKNOWN_FIRST = 5.0  # seconds until a job whose task nobody here knows is looked at again; doubles with every run
+UNKNOWN_FIRST = 5.0  # seconds until a job that this worker's code cannot do is looked at again; doubles with every run
 UNKNOWN_MOST = 3600.0
 
 
@@ -53,13 +53,16 @@ class Runner:
         """
         task = self._tasks.get(job.task)
         if task is None:
-            return _unknown(job)
+            return _not_yet(job, f"has no task {job.task!r}. Is it started with the right --app?")
+        if job.version is not None and job.version > task.version:
+            return _not_yet(
+                job, f"has {job.task} at version {task.version}, and its payload is of version {job.version}"
+            )
         run = None
         try:
             context = context or make_context(job, task)
             context._report = report
-            arguments = decode(job.payload)
-            task.check(arguments)
+            arguments = task.present(decode(job.payload), job.version)
             executor = self._executors[task.options_.executor]
             run = self._runs[job.id, job.run] = _Run(context, executor, asyncio.current_task())
             if self._logged:
@@ -127,11 +130,8 @@ def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:
     )
 
 
-def _unknown(job: Claimed) -> Outcome:
-    # Not counted: during a deploy another worker, or this one's successor, knows the task. The run counts the tries.
+def _not_yet(job: Claimed, why: str) -> Outcome:
+    # Not counted: during a deploy another worker, or this one's successor, can do it. The run counts the tries.
     delay = timedelta(seconds=min(UNKNOWN_FIRST * 2 ** min(job.run - 1, 20), UNKNOWN_MOST))
-    log.warning(
-        "job %d: this worker has no task %r; left for %s. Is it started with the right --app?", job.id, job.task, delay,
-        extra=job.fields,
-    )  # fmt: skip
+    log.warning("job %d is left for %s: this worker %s", job.id, delay, why, extra=job.fields)
     return Snoozed(delay)

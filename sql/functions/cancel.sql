@@ -31,9 +31,9 @@ begin
         delete from pgjobs.jobs j using chosen c where j.ctid = c.tid and not c.runs returning j.*
     ), finished as (
         insert into pgjobs.job_history (slot, id, enqueued_at, finished_at, run, attempts, max_attempts, crashes, priority,
-                                        status, queue, task, payload, metadata, reason, errors)
+                                        status, queue, task, payload, metadata, version, reason, errors)
         select pgjobs.history_slot(v_now), g.id, g.enqueued_at, v_now, g.run, g.attempts, g.max_attempts, g.crashes, g.priority,
-               'cancelled', g.queue, g.task, g.payload, g.metadata, cancel.reason,
+               'cancelled', g.queue, g.task, g.payload, g.metadata, g.version, cancel.reason,
                case when g.run > 0 then pgjobs.errors_of(g.id) end
         from gone g
     ), forgotten as (

@@ -2,7 +2,7 @@
 -- Returns true or raises, so that it can stand in a where clause.
 create or replace function pgjobs.check_job(
     p_task text, p_payload jsonb, p_queue text, p_priority integer, p_delay interval, p_available_at timestamptz,
-    p_max_attempts integer, p_timeout interval, p_metadata jsonb)
+    p_max_attempts integer, p_timeout interval, p_metadata jsonb, p_version integer)
 returns boolean
 language plpgsql immutable
 as $$
@@ -11,6 +11,10 @@ begin
         raise exception 'The name of a task must have 1 to 200 characters.' using errcode = 'PJ001';
     elsif p_queue is null or length(p_queue) not between 1 and 200 then
         raise exception 'The name of a queue must have 1 to 200 characters.' using errcode = 'PJ001';
+    elsif p_task ~ '[\u0001-\u001f\u007f-\u009f]' then
+        raise exception 'The name of a task cannot hold control characters.' using errcode = 'PJ001';
+    elsif p_queue ~ '[\u0001-\u001f\u007f-\u009f]' then
+        raise exception 'The name of a queue cannot hold control characters.' using errcode = 'PJ001';
     elsif p_payload is null or jsonb_typeof(p_payload) <> 'object' then
         raise exception 'The payload of a job must be a JSON object: the arguments of the task by name.' using errcode = 'PJ001';
     elsif p_priority is null or p_priority not between -2 and 2 then
@@ -29,10 +33,12 @@ begin
         raise exception 'A timeout may be a century at most, not %.', p_timeout using errcode = 'PJ001';
     elsif jsonb_typeof(p_metadata) <> 'object' then
         raise exception 'The metadata of a job must be a JSON object.' using errcode = 'PJ001';
+    elsif p_version not between 1 and 32767 then
+        raise exception 'The version of a payload must be from 1 to 32767, not %.', p_version using errcode = 'PJ001';
     end if;
     return true;
 end
 $$;
 
-comment on function pgjobs.check_job(text, jsonb, text, integer, interval, timestamptz, integer, interval, jsonb) is
+comment on function pgjobs.check_job(text, jsonb, text, integer, interval, timestamptz, integer, interval, jsonb, integer) is
     'Refuse a job that makes no sense (SQLSTATE PJ001).';

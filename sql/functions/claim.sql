@@ -27,7 +27,7 @@ create or replace function pgjobs.claim_v1(
     p_after_at timestamptz[], p_after_id bigint[], p_overlap interval, p_idle boolean)
 returns table (verb text, id bigint, run integer, queue text, rank smallint, at text, task text, payload text,
                priority smallint, attempts smallint, crashes smallint, max_attempts smallint, seconds double precision,
-               enqueued_at text, metadata text)
+               enqueued_at text, metadata text, version smallint)
 language plpgsql volatile
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan set jit = off
@@ -126,11 +126,11 @@ begin
                     claimed_at = greatest(v_now, v_since)  -- where leases and rescue look, also when the clock was set back
                 where j.ctid = any (v_tids)
                 returning j.id, j.run, j.queue, j.rank, j.available_at, j.task, j.payload, j.priority, j.attempts, j.crashes,
-                          j.max_attempts, j.timeout, j.enqueued_at, j.metadata
+                          j.max_attempts, j.timeout, j.enqueued_at, j.metadata, j.version
             )
             select 'claimed', c.id, c.run, c.queue, c.rank, c.available_at::text, c.task, c.payload::text, c.priority,
                    c.attempts, c.crashes, c.max_attempts, extract(epoch from c.timeout)::double precision,
-                   c.enqueued_at::text, c.metadata::text
+                   c.enqueued_at::text, c.metadata::text, c.version
             from claimed c
             order by c.rank, c.available_at, c.id;
     end if;

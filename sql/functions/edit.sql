@@ -35,7 +35,7 @@ begin
     perform pgjobs.check_job(
         v_job.task, coalesce(p_payload, v_job.payload), v_queue, coalesce(p_priority, v_job.priority), p_delay,
         p_available_at, coalesce(p_max_attempts, v_job.max_attempts), coalesce(p_timeout, v_job.timeout),
-        coalesce(p_metadata, v_job.metadata));
+        coalesce(p_metadata, v_job.metadata), coalesce(p_version, v_job.version));
 
     v_now := pgjobs.now();  -- the lock may have been waited for
     v_at := case

@@ -3,7 +3,7 @@
 -- Locks: none but the row's own. Cost: one insert; two indexes; at commit one trigger for the first row of a queue.
 create or replace function pgjobs.enqueue_v1(
     p_task text, p_payload jsonb, p_queue text, p_priority integer, p_delay interval, p_available_at timestamptz,
-    p_max_attempts integer, p_timeout interval, p_metadata jsonb, p_notify boolean)
+    p_max_attempts integer, p_timeout interval, p_metadata jsonb, p_notify boolean, p_version integer)
 returns table (id bigint, created boolean)
 language plpgsql volatile
 as $$
@@ -12,32 +12,34 @@ declare
     v_now timestamptz := pgjobs.now();
     v_at  timestamptz;
 begin
-    perform pgjobs.check_job(p_task, p_payload, p_queue, p_priority, p_delay, p_available_at, p_max_attempts, p_timeout, p_metadata);
+    perform pgjobs.check_job(p_task, p_payload, p_queue, p_priority, p_delay, p_available_at, p_max_attempts, p_timeout, p_metadata, p_version);
     v_at := greatest(v_now, coalesce(p_available_at, v_now + p_delay));
     return query
         insert into pgjobs.jobs (queue, task, payload, priority, rank, available_at, enqueued_at,
-                                 max_attempts, timeout, metadata, wake)
+                                 max_attempts, timeout, metadata, version, wake)
         values (p_queue, p_task, p_payload, p_priority, p_priority, v_at, v_now,
-                p_max_attempts, p_timeout, p_metadata, p_notify and pgjobs.flag_wake(p_queue, v_at))
+                p_max_attempts, p_timeout, p_metadata, p_version, p_notify and pgjobs.flag_wake(p_queue, v_at))
         returning jobs.id, true;
 end
 $$;
 
-comment on function pgjobs.enqueue_v1(text, jsonb, text, integer, interval, timestamptz, integer, interval, jsonb, boolean) is
+comment on function pgjobs.enqueue_v1(text, jsonb, text, integer, interval, timestamptz, integer, interval, jsonb, boolean, integer) is
     'Enqueue one job, as clients call it; people use pgjobs.enqueue().';
 
--- The same for people. A null or absent setting means "as the task says".
+-- The same for people. A null or absent setting means "as the task says". A null or absent version means 1: SQL that was
+-- written before the task had versions goes on to work, through the task's upcasters.
 create or replace function pgjobs.enqueue(
     task text, payload jsonb default '{}', queue text default 'default', priority integer default 0,
     delay interval default null, available_at timestamptz default null, max_attempts integer default null,
-    timeout interval default null, metadata jsonb default null, notify boolean default true)
+    timeout interval default null, metadata jsonb default null, notify boolean default true,
+    version integer default null)
 returns bigint
 language sql volatile
 as $$
     select e.id
     from pgjobs.enqueue_v1(task, payload, coalesce(queue, 'default'), coalesce(priority, 0), delay, available_at,
-                           max_attempts, timeout, metadata, coalesce(notify, true)) e
+                           max_attempts, timeout, metadata, coalesce(notify, true), version) e
 $$;
 
-comment on function pgjobs.enqueue(text, jsonb, text, integer, interval, timestamptz, integer, interval, jsonb, boolean) is
-    'Enqueue one job in this transaction: select pgjobs.enqueue(''read_letter'', ''{"letter_id": 7}'', queue => ''ocr'', priority => -1). Returns its id. notify => false for transactions that will be prepared.';
+comment on function pgjobs.enqueue(text, jsonb, text, integer, interval, timestamptz, integer, interval, jsonb, boolean, integer) is
+    'Enqueue one job in this transaction: select pgjobs.enqueue(''read_letter'', ''{"letter_id": 7}'', queue => ''ocr'', priority => -1). Returns its id. notify => false for transactions that will be prepared; version => 2 for a payload as version 2 of the task takes it.';

@@ -42,7 +42,7 @@ begin
 
         with locked as materialized (
             select j.ctid as tid, j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes + 1 as crashes,
-                   j.priority, j.queue, j.task, j.payload, j.timeout, j.metadata, j.progress, j.cancel_reason,
+                   j.priority, j.queue, j.task, j.payload, j.timeout, j.metadata, j.version, j.progress, j.cancel_reason,
                    case when j.cancel_asked_at is not null then 'cancelled' when j.crashes >= 2 then 'dead' end as ending
             from pgjobs.jobs j
             where j.status = 'running' and j.worker = v_row.id and j.claimed_at >= v_row.claims_since
@@ -64,22 +64,22 @@ begin
             select * from gone union all select * from again
         ), buried as (
             insert into pgjobs.dead_letters as d (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
-                                             priority, queue, task, payload, timeout, metadata, progress, reason, error)
+                                             priority, queue, task, payload, timeout, metadata, version, progress, reason, error)
             select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
-                   w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.progress, 'crashed',
+                   w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.version, w.progress, 'crashed',
                    'WorkerLost: its worker died or fell silent ' || w.crashes || ' times while it ran'
             from written w where w.ending = 'dead'
             returning d as letter
         ), told as (
-            insert into pgjobs.jobs (queue, task, payload, metadata, priority, rank, available_at, enqueued_at, wake)
-            select f.queue, f.task, f.payload, f.metadata, f.priority, f.priority, v_now, v_now, pgjobs.flag_wake(f.queue, v_now)
+            insert into pgjobs.jobs (queue, task, payload, metadata, version, priority, rank, available_at, enqueued_at, wake)
+            select f.queue, f.task, f.payload, f.metadata, f.version, f.priority, f.priority, v_now, v_now, pgjobs.flag_wake(f.queue, v_now)
             from buried b
             cross join lateral pgjobs.on_failure(b.letter, v_next) f
         ), cancelled as (
             insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts, max_attempts,
-                                            crashes, priority, status, queue, task, payload, metadata, progress, reason, errors)
+                                            crashes, priority, status, queue, task, payload, metadata, version, progress, reason, errors)
             select pgjobs.history_slot(v_now), w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts,
-                   w.crashes, w.priority, 'cancelled', w.queue, w.task, w.payload, w.metadata, w.progress, w.cancel_reason,
+                   w.crashes, w.priority, 'cancelled', w.queue, w.task, w.payload, w.metadata, w.version, w.progress, w.cancel_reason,
                    case when w.run > 1 then pgjobs.errors_of(w.id) end
             from written w where w.ending = 'cancelled'
         )

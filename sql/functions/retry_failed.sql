@@ -56,9 +56,9 @@ begin
             select c.queue, min(c.id) as id from chosen c group by c.queue
         )
         insert into pgjobs.jobs (id, queue, task, payload, priority, rank, available_at, enqueued_at, run,
-                                 max_attempts, timeout, metadata, wake)
+                                 max_attempts, timeout, metadata, version, wake)
         select c.id, c.queue, c.task, c.payload, c.priority, c.priority, v_now, c.enqueued_at, c.run,
-               c.max_attempts, c.timeout, c.metadata,
+               c.max_attempts, c.timeout, c.metadata, c.version,
                c.id = (select f.id from flagged f where f.queue = c.queue) and pgjobs.flag_wake(c.queue, v_now)
         from chosen c
         order by c.id

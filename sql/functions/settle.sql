@@ -56,14 +56,14 @@ begin
         ), gone as (
             delete from pgjobs.jobs j using locked l where j.ctid = l.tid
             returning j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes, j.priority,
-                      j.queue, j.task, j.payload, j.metadata, j.progress, l.keep, l.ord
+                      j.queue, j.task, j.payload, j.metadata, j.version, j.progress, l.keep, l.ord
         ), kept as (
             insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
                                             max_attempts, crashes, priority, status, queue, task, payload, metadata,
-                                            progress, result, errors)
+                                            version, progress, result, errors)
             select v_slot, g.id, g.enqueued_at, g.claimed_at, v_now, g.worker, g.run, g.attempts,
                    g.max_attempts, g.crashes, g.priority, 'completed', g.queue, g.task, g.payload, g.metadata,
-                   g.progress, nullif(p_results -> (g.ord - 1)::integer, 'null'),
+                   g.version, g.progress, nullif(p_results -> (g.ord - 1)::integer, 'null'),
                    case when g.run > 1 then pgjobs.errors_of(g.id) end
             from gone g
             where g.keep
@@ -74,6 +74,7 @@ begin
         if v_failed is not null then
             delete from pgjobs.attempts a where a.job_id = any (v_failed);
         end if;
+        perform pgjobs.tell_finished(p_ids);
         if cardinality(v_settled) is distinct from cardinality(p_ids) then
             return query select * from pgjobs.unsettled(p_worker, p_ids, p_runs, v_settled);
         end if;

@@ -6,7 +6,7 @@ create or replace function pgjobs.settle_and_claim_v1(
     p_overlap interval, p_idle boolean)
 returns table (verb text, id bigint, run integer, queue text, rank smallint, at text, task text, payload text,
                priority smallint, attempts smallint, crashes smallint, max_attempts smallint, seconds double precision,
-               enqueued_at text, metadata text)
+               enqueued_at text, metadata text, version smallint)
 language plpgsql volatile
 set jit = off
 as $$

@@ -29,7 +29,7 @@ begin
         order by g.id, g.run, g.ord
     ), locked as materialized (
         select j.tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at, j.worker,
-               j.crashes, j.priority, j.max_attempts, j.progress, g.ord, g.outcome, g.error, g.message, g.traceback,
+               j.crashes, j.priority, j.max_attempts, j.version, j.progress, g.ord, g.outcome, g.error, g.message, g.traceback,
                coalesce(g.reason, j.cancel_reason) as reason,
                j.attempts + (g.outcome in ('retry', 'fail'))::integer as attempts,
                -- A century at most: a time beyond the year 9999 no client could read.
@@ -47,7 +47,7 @@ begin
         from given g
         cross join lateral (
             select j.ctid as tid, j.id, j.run, j.queue, j.task, j.payload, j.metadata, j.timeout, j.enqueued_at, j.claimed_at,
-                   j.worker, j.crashes, j.priority, j.max_attempts, j.attempts, j.failing_since, j.progress, j.cancel_asked_at,
+                   j.worker, j.crashes, j.priority, j.max_attempts, j.attempts, j.failing_since, j.version, j.progress, j.cancel_asked_at,
                    j.cancel_reason
             from pgjobs.jobs j
             where j.id = g.id and j.run = g.run and j.worker = p_worker
@@ -78,27 +78,27 @@ begin
         where w.outcome in ('retry', 'fail') and w.ending is distinct from 'cancelled'
     ), dead as (
         insert into pgjobs.dead_letters as d (id, enqueued_at, claimed_at, failed_at, worker, run, attempts, max_attempts, crashes,
-                                         priority, queue, task, payload, timeout, metadata, progress, reason, error)
+                                         priority, queue, task, payload, timeout, metadata, version, progress, reason, error)
         select w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts, w.max_attempts, w.crashes,
-               w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.progress, w.ending,
+               w.priority, w.queue, w.task, w.payload, w.timeout, w.metadata, w.version, w.progress, w.ending,
                concat_ws(': ', coalesce(w.error, 'Error'), nullif(w.message, ''))
         from written w
         where w.ending in ('failed', 'exhausted', 'gave_up')
         returning d as letter
     ), told as (
         -- In the statement that buries it, so once for every death.
-        insert into pgjobs.jobs (queue, task, payload, metadata, priority, rank, available_at, enqueued_at, wake)
-        select f.queue, f.task, f.payload, f.metadata, f.priority, f.priority, v_now, v_now, pgjobs.flag_wake(f.queue, v_now)
+        insert into pgjobs.jobs (queue, task, payload, metadata, version, priority, rank, available_at, enqueued_at, wake)
+        select f.queue, f.task, f.payload, f.metadata, f.version, f.priority, f.priority, v_now, v_now, pgjobs.flag_wake(f.queue, v_now)
         from dead d
         cross join lateral pgjobs.on_failure(d.letter, (
             select w.on_failure from pgjobs.workers w where w.id = p_worker order by w.gen desc limit 1)) f
     ), cancelled as (
         insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
                                         max_attempts, crashes, priority, status, queue, task, payload, metadata,
-                                        progress, reason, errors)
+                                        version, progress, reason, errors)
         select pgjobs.history_slot(v_now), w.id, w.enqueued_at, w.claimed_at, v_now, w.worker, w.run, w.attempts,
                w.max_attempts, w.crashes, w.priority, 'cancelled', w.queue, w.task, w.payload, w.metadata,
-               w.progress, w.reason,
+               w.version, w.progress, w.reason,
                case
                    -- What it failed with when it was asked to stop: this statement would not see its row in attempts.
                    when w.outcome in ('retry', 'fail') then

@@ -48,6 +48,35 @@ def test_with_an_app_queue_and_priority_are_the_tasks_unless_given(
     assert (job.queue, job.priority) == ("other", pgjobs.Priority.LOW)
 
 
+VERSIONED = """
+import datetime
+
+@app.task(version=2)
+def remind(when: datetime.datetime): ...
+
+@remind.upcast(from_version=1)
+def _(payload): return {"when": payload["at"]}
+"""
+
+
+def test_a_payload_is_of_the_tasks_version_unless_another_is_given(
+    cli: Cli, here: str, app: pgjobs.App, write_app: WriteApp
+) -> None:
+    path = write_app(VERSIONED)
+    new = cli("enqueue", "remind", "--app", path, "--payload", '{"when": "2026-03-01T12:00:00Z"}')
+    old = cli(
+        "enqueue", "remind", "--app", path, "--payload", '{"at": "2026-03-01T12:00:00Z"}', "--payload-version", "1"
+    )
+    bare = cli("enqueue", "remind", "--payload-version", "7")
+    assert [app.job(int(result.stdout)).version for result in (new, old, bare)] == [2, 1, 7]
+    wrong = cli("enqueue", "remind", "--app", path, "--payload", '{"when": "noon"}')
+    assert (wrong.exit_code, wrong.stderr) == (
+        1, "Error: remind: the argument 'when' must be a datetime with a time zone, not 'noon'.\n",
+    )  # fmt: skip
+    too_new = cli("enqueue", "remind", "--app", path, "--payload-version", "3")
+    assert (too_new.exit_code, "The payload is of version 3, and remind is at version 2" in too_new.stderr) == (1, True)
+
+
 def test_the_payload_can_come_from_standard_input(cli: Cli, here: str, app: pgjobs.App) -> None:
     result = cli("enqueue", "x", "--payload", "-", input=json.dumps({"text": "x" * 300_000}))
     assert len(app.job(int(result.stdout)).payload["text"]) == 300_000

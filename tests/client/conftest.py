@@ -123,10 +123,11 @@ class AsyncFace(Face):
 
     name = "async"
     connection = psycopg.AsyncConnection
+    loop_factory: Any = None
 
     def __init__(self, dsn: str) -> None:
         super().__init__(dsn)
-        self._runner = self._stack.enter_context(asyncio.Runner())
+        self._runner = self._stack.enter_context(asyncio.Runner(loop_factory=self.loop_factory))
 
     def do(self, made: Any) -> Any:
         if not inspect.isawaitable(made):

@@ -280,14 +280,14 @@ def test_a_connection_of_the_other_kind_is_refused_in_a_sentence(
                     face.enqueue(task.options(tx=tx), letter_id=7)
 
 
-def test_a_closed_connection_and_an_aborted_transaction_say_so_themselves(face: Face, task: Task) -> None:
+def test_a_closed_connection_and_a_failed_transaction_are_refused_in_a_sentence(face: Face, task: Task) -> None:
     connection = face.connect()
     with pytest.raises(psycopg.errors.UndefinedTable):
         face.do(connection.execute("select * from letters"))
-    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+    with pytest.raises(pgjobs.TransactionFailed, match="roll it back"):
         face.enqueue(task.options(tx=connection), letter_id=7)
     face.do(connection.close())
-    with pytest.raises(psycopg.OperationalError, match="the connection is closed"):
+    with pytest.raises(pgjobs.ConnectionFailed, match="given as tx is closed"):
         face.enqueue(task.options(tx=connection), letter_id=7)
 
 

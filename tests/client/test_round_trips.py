@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import pgjobs
 from pgjobs.app import CHUNK
 from tests.client.conftest import Face
+from tests.client.kinds import KINDS, Kind
 
 Task = pgjobs.Task[..., Any]
 
@@ -106,6 +110,72 @@ def test_an_enqueue_through_sqlalchemy_is_one_round_trip_besides_its_begin(dsn: 
             task.options(tx=connection).enqueue(letter_id=7)
         assert len(sent) == 1
     engine.dispose()
+
+
+class Between:
+    """Stands between a client of any library and the server, and counts how often the client speaks after the server."""
+
+    def __init__(self, dsn: str) -> None:
+        server = conninfo_to_dict(dsn)
+        self._server = (str(server["host"]), int(server["port"] or 5432))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.dsn = make_conninfo(dsn, host="127.0.0.1", port=self._listener.getsockname()[1])
+        self.trips = 0
+        self._client_spoke_last = False
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):  # the listener is closed
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._server)
+                threading.Thread(target=self._pump, args=(near.dup(), far.dup(), True), daemon=True).start()
+                threading.Thread(target=self._pump, args=(far, near, False), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, of_client: bool) -> None:
+        with suppress(OSError), source, sink:
+            while data := source.recv(65536):
+                self.trips += of_client and not self._client_spoke_last
+                self._client_spoke_last = of_client
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("kind_type", KINDS, ids=lambda kind: kind.__name__)
+def test_on_every_kind_of_connection_a_call_is_one_round_trip(
+    kind_type: type[Kind], dsn: str, app: pgjobs.App, task: Task
+) -> None:
+    between = Between(dsn)
+    face = kind_type.face_kind(dsn)
+    face._dsn = between.dsn
+    kind = kind_type(face, between.dsn)
+    with kind.stack:
+        kind.open()
+        kind.begin()
+        kind.execute("select 1")  # the transaction has begun
+        costs = []
+        for _ in range(3):  # at first a library may prepare a statement, and we may ask which database this is
+            for call in (
+                lambda: kind.enqueue(task, letter_id=7),
+                lambda: kind.enqueue_many(app, [task.spec(letter_id=7)] * 10),
+            ):
+                before = between.trips
+                call()
+                costs.append(between.trips - before)
+        id = kind.enqueue(task, letter_id=7)
+        kind.job(app, id)
+        before = between.trips
+        kind.job(app, id)
+        costs.append(between.trips - before)
+        kind.rollback()
+    face.close_app(app)
+    face.close()
+    between.close()
+    assert costs[-3:] == [1, 1, 1], costs
 
 
 def test_looking_at_arguments_and_options_costs_nothing(task: Task, backends: Callable[[], list[int]]) -> None:

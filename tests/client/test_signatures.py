@@ -55,7 +55,7 @@ def pairs() -> Iterator[tuple[str, Any, Any]]:
 
 def test_every_verb_of_the_public_face_that_waits_for_the_database_has_its_twin() -> None:
     assert {name for name, _, _ in pairs()} == {
-        "App.enqueue_many", "App.enqueue_spec", "App.job", "App.client", "App.close", "Task.enqueue", "Bound.enqueue",
+        "App.enqueue_many", "App.enqueue_spec", "App.job", "App.wait_for", "App.client", "App.close", "Task.enqueue", "Bound.enqueue",
         "Steering.client", *(f"Steering.{name}" for name in methods(Steering) if not name.startswith("a")),
     }  # fmt: skip
 

@@ -198,22 +198,3 @@ def test_an_engine_is_no_transaction(engine: sqlalchemy.Engine, task: Task) -> N
 def test_a_transaction_that_would_block_the_event_loop_is_refused_in_a_sentence(transaction: Any, task: Task) -> None:
     with pytest.raises(pgjobs.ConfigurationError, match="would block the event loop"):
         asyncio.run(task.options(tx=transaction).aenqueue(letter_id=7))
-
-
-class AsyncSession:
-    """What is known of SQLAlchemy's, which needs greenlet: no other package here does."""
-
-    sync_session = None
-
-
-class AsyncConnection:
-    sync_connection = None
-
-
-@pytest.mark.parametrize("kind", [AsyncSession, AsyncConnection])
-def test_sqlalchemys_own_async_connections_are_refused_in_a_sentence(task: Task, kind: type[Any]) -> None:
-    bound = task.options(tx=kind())
-    with pytest.raises(pgjobs.ConfigurationError, match=r"cannot carry jobs yet: .*driver_connection"):
-        bound.enqueue(letter_id=7)
-    with pytest.raises(pgjobs.ConfigurationError, match=r"cannot carry jobs yet: .*driver_connection"):
-        asyncio.run(bound.aenqueue(letter_id=7))

@@ -87,6 +87,24 @@ def test_what_would_not_fit_the_task_is_refused(face: Face, app: pgjobs.App, tas
         face.steer(app, "edit", 4711, payload={"letter_id": 8})
 
 
+def test_a_payload_is_of_the_present_version_of_its_task_when_it_is_edited(
+    face: Face, app: pgjobs.App, db: Connection
+) -> None:
+    @app.task(queue="ocr", version=2)
+    def read(letter_id: int) -> None: ...
+
+    @read.upcast(from_version=1)
+    def one(payload: dict[str, Any]) -> dict[str, Any]:
+        return {"letter_id": payload["id"]}
+
+    id = face.enqueue_spec(app, Spec("read", '{"id": 7}', queue="ocr"))
+    assert face.job(app, id).version == 1
+    face.steer(app, "edit", id, priority=1)
+    assert face.job(app, id).version == 1
+    face.steer(app, "edit", id, payload={"letter_id": 8})
+    assert (face.job(app, id).version, face.job(app, id).payload) == (2, {"letter_id": 8})
+
+
 def test_a_job_that_runs_cannot_be_edited(face: Face, app: pgjobs.App, task: Task, db: Connection) -> None:
     id = face.enqueue(task, 7)
     Worker(db, ["ocr"]).claim_one()

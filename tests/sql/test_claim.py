@@ -37,7 +37,7 @@ def test_a_claimed_job_comes_with_all_that_a_worker_needs(db: Connection) -> Non
     worker = Worker(db, ["ocr"])
     id = enqueue_one(
         db, payload='{"letter_id": 7}', queue="ocr", priority=Priority.HIGH, max_attempts=3,
-        timeout=timedelta(seconds=1.5), metadata='{"by": "test"}',
+        timeout=timedelta(seconds=1.5), metadata='{"by": "test"}', version=2,
     )  # fmt: skip
     found = job(db, id)
     claimed = worker.claim_one()
@@ -45,7 +45,7 @@ def test_a_claimed_job_comes_with_all_that_a_worker_needs(db: Connection) -> Non
     assert one(db, "select %s::timestamptz = %s", claimed.available_at, found.available_at)
     assert one(db, "select %s::timestamptz = %s", claimed.enqueued_at, found.enqueued_at)
     assert claimed._replace(available_at="", enqueued_at="") == (
-        "claimed", id, 1, "ocr", -1, "", "work", '{"letter_id": 7}', -1, 0, 0, 3, 1.5, "", '{"by": "test"}',
+        "claimed", id, 1, "ocr", -1, "", "work", '{"letter_id": 7}', -1, 0, 0, 3, 1.5, "", '{"by": "test"}', 2,
     )  # fmt: skip
 
 

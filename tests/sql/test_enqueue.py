@@ -110,6 +110,13 @@ REFUSED = {
     "repeat('x', 201)": "The name of a task must have 1 to 200 characters.",
     "'x', queue => ''": "The name of a queue must have 1 to 200 characters.",
     "'x', queue => repeat('q', 201)": "The name of a queue must have 1 to 200 characters.",
+    r"E'a\nb'": "The name of a task cannot hold control characters.",
+    r"E'a\x7fb'": "The name of a task cannot hold control characters.",
+    r"'x', queue => E'a\tb'": "The name of a queue cannot hold control characters.",
+    r"'x', queue => U&'\0085'": "The name of a queue cannot hold control characters.",
+    "repeat('x', 10000)": "The name of a task must have 1 to 200 characters.",
+    "'x', version => 0": "The version of a payload must be from 1 to 32767, not 0.",
+    "'x', version => 40000": "The version of a payload must be from 1 to 32767, not 40000.",
     "'x', '[1]'": "The payload of a job must be a JSON object: the arguments of the task by name.",
     "'x', 'null'": "The payload of a job must be a JSON object: the arguments of the task by name.",
     "'x', null": "The payload of a job must be a JSON object: the arguments of the task by name.",
@@ -140,6 +147,18 @@ def test_names_of_200_characters_and_the_highest_numbers_are_accepted(db: Connec
         db, "select pgjobs.enqueue(repeat('t', 200), queue => repeat('q', 200), max_attempts => 32767, priority => 2)"
     )
     assert job(db, id).max_attempts == 32767
+
+
+def test_the_table_itself_takes_no_control_characters_in_a_name(db: Connection) -> None:
+    for queue, task in ("a\nb", "x"), ("x", "a\x1bb"):
+        with pytest.raises(psycopg.errors.CheckViolation, match="jobs_names_are_plain"):
+            db.execute("insert into pgjobs.jobs (queue, task) values (%s, %s)", (queue, task))
+
+
+def test_a_version_is_kept_and_absent_stays_null(db: Connection) -> None:
+    db.execute("select pgjobs.enqueue('x'), pgjobs.enqueue('x', version => 2), pgjobs.enqueue('x', version => null)")
+    assert db.execute("select version from pgjobs.jobs order by id").fetchall() == [(None,), (2,), (None,)]
+    assert [job(db, id).version for id in (1, 2, 3)] == [1, 2, 1]
 
 
 def test_a_client_raises_a_refusal_as_an_invalid_job(db: Connection) -> None:

@@ -68,6 +68,12 @@ def test_every_setting_arrives(db: Connection) -> None:
     assert rows[1][-1] == at
 
 
+def test_a_version_arrives_and_absent_stays_null(db: Connection) -> None:
+    client(db).enqueue_many([Spec("a"), Spec("a", version=2)])
+    many(db, {"task": "a", "version": 3}, {"task": "a", "version": None})
+    assert db.execute("select version from pgjobs.jobs order by id").fetchall() == [(None,), (2,), (3,), (None,)]
+
+
 def test_what_is_absent_means_what_it_means_for_one_job(db: Connection) -> None:
     one(db, "select pgjobs.enqueue('work')")
     many(db, {"task": "work"})

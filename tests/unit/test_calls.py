@@ -81,13 +81,13 @@ def test_a_job_in_many_means_what_it_means_alone(db: psycopg.Connection[Any]) ->
     at = datetime(2031, 5, 6, 7, 8, 9, 123456, tzinfo=UTC)
     spec = Spec(
         "téléphone", '{"a":"\\\\u0000 \\" é"}', 'queue "q" \\', -2, None, at, 9, timedelta(minutes=5, microseconds=1),
-        '{"m":[1]}',
+        '{"m":[1]}', version=3,
     )  # fmt: skip
     one = calls.enqueue(spec)
     id = one.read(db.execute(one.sql, one.params).fetchall())
     many = calls.enqueue_many([spec])
     [twin] = many.read(db.execute(many.sql, many.params).fetchall())
-    columns = "queue, task, payload, priority, available_at, max_attempts, timeout, metadata"
+    columns = "queue, task, payload, priority, available_at, max_attempts, timeout, metadata, version"
     first, second = (
         db.execute(f"select {columns} from pgjobs.jobs where id = %s", (which,)).fetchone() for which in (id, twin)
     )

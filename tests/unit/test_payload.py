@@ -57,15 +57,22 @@ REFUSED = [
     (nested(MAX_DEPTH), "it is nested too deeply"),
     (nested(100_000), "it is nested too deeply"),
     (10**5_000, "it holds an integer of thousands of digits"),
-    ({1, 2}, "an object of type set is not JSON serializable"),
-    (b"bytes", "an object of type bytes is not JSON serializable"),
-    (datetime(2026, 1, 1), "an object of type datetime is not JSON serializable"),
     ([object()], "an object of type object is not JSON serializable"),
     (1 + 2j, "an object of type complex is not JSON serializable"),
 ]
 
 
-@pytest.mark.parametrize(("value", "why"), REFUSED, ids=lambda value: value if isinstance(value, str) else "")
+# What has a form in JSON, if an annotation says that it is to be read back as such.
+REFUSED_UNLESS_ANNOTATED = [
+    ({1, 2}, "an object of type set is not JSON serializable"),
+    (b"bytes", "an object of type bytes is not JSON serializable"),
+    (datetime(2026, 1, 1), "an object of type datetime is not JSON serializable"),
+]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"), REFUSED + REFUSED_UNLESS_ANNOTATED, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_an_argument_that_is_not_json_is_refused_by_its_name(value: Any, why: str) -> None:
     with pytest.raises(InvalidPayload) as refused:
         encode_payload({"fine": 1, "letter": value, "also_fine": "x"}, task="read_letter")

@@ -142,8 +142,14 @@ async def async_generator() -> AsyncIterator[int]:
         (nothing, {"queue": ""}, "The name of a queue must have 1 to 200 characters"),
         (nothing, {"queue": "q" * 201}, "The name of a queue must have 1 to 200 characters"),
         (nothing, {"queue": None}, "The name of a queue must have 1 to 200 characters"),
-        (nothing, {"queue": "a\0b"}, r"The name of a queue cannot hold NUL or half of a surrogate pair: 'a\\x00b'"),
-        (nothing, {"name": "\ud800"}, r"The name of a task cannot hold NUL or half of a surrogate pair: '\\ud800'"),
+        (nothing, {"queue": "a\0b"}, r"The name of a queue cannot hold control characters or half of a surrogate pair: 'a\\x00b'"),
+        (nothing, {"name": "\ud800"}, r"The name of a task cannot hold control characters or half of a surrogate pair"),
+        (nothing, {"name": "a\x1b[31m"}, r"The name of a task cannot hold control characters .*: 'a\\x1b\[31m'"),
+        (nothing, {"queue": "line\nline"}, "The name of a queue cannot hold control characters"),
+        (nothing, {"queue": "\x85"}, "The name of a queue cannot hold control characters"),
+        (nothing, {"name": "n" * 10_000}, "The name of a task must have 1 to 200 characters"),
+        (nothing, {"version": 0}, "version of nothing must be a number from 1 to 32767, not 0"),
+        (nothing, {"version": "2"}, "version of nothing must be a number from 1 to 32767, not '2'"),
         (nothing, {"name": "n" * 201}, "The name of a task must have 1 to 200 characters"),
         (nothing, {"name": ""}, "The name of a task must have 1 to 200 characters"),
     ],
@@ -219,8 +225,9 @@ def test_arguments_that_fit_travel_by_name(
         (with_context, (), {"letter_id": 7, "run": 1}, "The argument 'run' of with_context is filled in by the worker."),
         (context_and_anything, (), {"run": 1},
          "The argument 'run' of context_and_anything is filled in by the worker."),
-        (read_letter, (7,), {"family_id": {1, 2}},
-         "The argument 'family_id' of read_letter cannot be enqueued: an object of type set is not JSON serializable."),
+        (read_letter, (7,), {"family_id": {1, 2}}, "read_letter: the argument 'family_id' must be an int, not {1, 2}."),
+        (anything, (7,), {"more": {1, 2}},
+         "The argument 'more' of anything cannot be enqueued: an object of type set is not JSON serializable."),
     ],
 )  # fmt: skip
 def test_arguments_that_do_not_fit_are_refused_in_a_sentence(
@@ -231,7 +238,7 @@ def test_arguments_that_do_not_fit_are_refused_in_a_sentence(
         with pytest.raises(InvalidPayload) as refused:
             enqueue(*args, **kwargs)
         assert str(refused.value) == sentence
-    if not args and "cannot be enqueued" not in sentence:  # what a worker checks in a job that came by plain SQL
+    if not args:  # what a worker checks in a job that came by plain SQL
         with pytest.raises(InvalidPayload) as refused:
             task.check(kwargs)
         assert str(refused.value) == sentence
@@ -246,8 +253,8 @@ def test_a_type_checker_sees_the_same_signature(app: pgjobs.App) -> None:
         task.enqueue(7)  # type: ignore[call-arg]
     with pytest.raises(InvalidPayload):
         task.options(delay=5).enqueue(7, 1, colour="red")  # type: ignore[call-arg]
-    # A wrong type is the type checker's to find: the job carries what it is given, and the handler judges.
-    assert payload(task.spec("7", 1)) == {"letter_id": "7", "family_id": 1}  # type: ignore[arg-type]
+    with pytest.raises(InvalidPayload):
+        task.spec("7", 1)  # type: ignore[arg-type]
 
 
 def test_the_arguments_of_a_caller_are_not_changed(app: pgjobs.App) -> None:
@@ -312,7 +319,8 @@ def test_it_is_found_even_if_another_annotation_exists_for_type_checkers_only(ap
 
 @pytest.mark.parametrize("future", [True, False], ids=["text", "objects"])
 @pytest.mark.parametrize(
-    "parameter", ["runs: list[JobContext]", "make: type[JobContext]", "job: Optional[int]", "job: 'MyJobContext' = 1"]
+    "parameter",
+    ["make: type[JobContext]", "job: Optional[int]", "job: 'MyJobContext' = 1", "runs: dict[int, JobContext] | int"],
 )
 def test_other_parameters_are_arguments_even_if_they_mention_it(app: pgjobs.App, parameter: str, future: bool) -> None:
     task: Task[..., Any] = app.task(declared(parameter, future))
@@ -373,7 +381,7 @@ def test_the_options_of_a_job_go_into_its_spec(app: pgjobs.App) -> None:
         ({"delay": 1e30}, "delay must be seconds or a timedelta, not 1e"),
         ({"delay": timedelta.max}, "delay must not be longer than a century"),
         ({"queue": ""}, "The name of a queue must have 1 to 200 characters"),
-        ({"queue": "a\0"}, "The name of a queue cannot hold NUL"),
+        ({"queue": "a\0"}, "The name of a queue cannot hold control characters"),
         ({"metadata": {"a": {1, 2}}}, "The metadata for read_letter cannot be enqueued: an object of type set"),
         ({"metadata": [1]}, "The metadata of a job is a mapping, not list"),
     ],

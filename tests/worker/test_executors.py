@@ -153,7 +153,7 @@ def test_a_thread_past_its_timeout_is_asked_and_fails_when_it_checks(app: pgjobs
         while True:
             job.check()
 
-    id = polite.enqueue()  # type: ignore[call-arg]
+    id = polite.enqueue()
     drain()
     assert app.job(id).errors[0].error == "JobTimeout"
 

@@ -187,7 +187,7 @@ def test_a_task_that_is_told_of_its_own_kind_is_not_told_for_ever(app: pgjobs.Ap
     heard: list[str] = []
 
     @app.task(on_failure="tell", max_attempts=1)
-    def tell(failed: pgjobs.FailedJob) -> None:
+    def tell(failed: dict[str, Any]) -> None:
         heard.append(failed["task"])
         raise ValueError("deaf")
 

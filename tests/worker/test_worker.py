@@ -79,7 +79,7 @@ def test_a_snoozed_job_comes_again_at_its_time_and_is_not_counted(app: pgjobs.Ap
             raise Snooze(LATER)
         return job.attempt
 
-    id = nap.enqueue()  # type: ignore[call-arg]
+    id = nap.enqueue()
     drain()
     job = app.job(id)
     assert job.status == "ready"
@@ -116,7 +116,7 @@ def test_the_jobs_own_settings_go_before_the_tasks(app: pgjobs.App, drain: Drain
         assert job.timeout is not None
         return [job.max_attempts, job.timeout.total_seconds(), job.metadata]
 
-    ids = [read.enqueue(), read.options(max_attempts=2, timeout=7, metadata={"by": "me"}).enqueue()]  # type: ignore[call-arg]
+    ids = [read.enqueue(), read.options(max_attempts=2, timeout=7, metadata={"by": "me"}).enqueue()]
     drain()
     assert [app.job(id).result for id in ids] == [[5, 600, None], [2, 7, {"by": "me"}]]
 
@@ -386,7 +386,7 @@ def test_what_does_not_finish_is_cut_short_and_given_back_uncounted(app: pgjobs.
             while True:
                 job.check()
 
-        ids = [for_ever.enqueue(), thread.enqueue()]  # type: ignore[call-arg]
+        ids = [for_ever.enqueue(), thread.enqueue()]
         worker = app.make_worker(concurrency=2, grace=60 if how == "second signal" else 0)
         running = asyncio.create_task(worker.run())
         await started.get()
@@ -660,7 +660,7 @@ def test_a_worker_whose_lease_lapsed_stops_its_jobs_and_begins_again(
                     cancelled.set()
             return job.run
 
-        id = work.enqueue()  # type: ignore[call-arg]
+        id = work.enqueue()
         async with app.worker(concurrency=2, lease=30) as worker:
             assert await started.get() == 1
             first = worker.id

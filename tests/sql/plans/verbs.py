@@ -329,9 +329,19 @@ def look_up(bench: Bench, measure: Measure) -> Any:
     return measure(calls.job(jobs[0].id))
 
 
+def watch_what_lives(bench: Bench, measure: Measure) -> Any:
+    return measure(calls.watch([job.id for job in bench.enqueue_and_claim()]))
+
+
+def watch_what_is_over(bench: Bench, measure: Measure) -> Any:
+    jobs = bench.enqueue_and_claim()
+    bench.settle(completed(jobs))
+    return measure(calls.watch([jobs[0].id]))
+
+
 VERBS: list[Callable[[Bench, Measure], Any]] = [
     enqueue, enqueue_many, claim, claim_more_than_there_is, claim_nothing, claim_nothing_idly, complete, retry, fail,
     snooze, release, settle_what_is_fenced, settle_and_claim, leases, renew, rescue, rescue_nobody, resign,
     retry_failed, cancel, cancel_running, cancel_asked, progress, clear_failed, cancel_where, move, edit, claim_and_park,
-    claim_where_jobs_are_parked, resume, resume_nothing, look_up,
+    claim_where_jobs_are_parked, resume, resume_nothing, look_up, watch_what_lives, watch_what_is_over,
 ]  # fmt: skip

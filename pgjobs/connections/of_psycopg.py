@@ -1,0 +1,97 @@
+"""Connections and cursors of psycopg 3, those of the caller and our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import tuple_row
+
+from pgjobs.calls import Rows
+from pgjobs.connections.errors import CLOSED
+from pgjobs.connections.runner import AsyncRunner, Runner
+from pgjobs.errors import ConfigurationError, ConnectionFailed, TransactionFailed
+
+
+class PsycopgRunner:
+    """A psycopg connection."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
+        # Our own cursor: the caller's may have another row factory, or be in the middle of something.
+        with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor, _in_pipeline():
+            cursor.execute(sql, params, binary=True)  # binary: whatever DateStyle the caller's session has
+            return cursor.fetchall() if _has_rows(cursor) else ()
+
+    def in_transaction(self) -> bool:
+        return _in_transaction(self.connection)
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        return self.connection.transaction()
+
+
+class AsyncPsycopgRunner:
+    """A psycopg AsyncConnection."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self.connection = connection
+
+    async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
+        async with psycopg.AsyncCursor(self.connection, row_factory=tuple_row) as cursor:
+            with _in_pipeline():
+                await cursor.execute(sql, params, binary=True)
+                return await cursor.fetchall() if _has_rows(cursor) else ()
+
+    def in_transaction(self) -> bool:
+        return _in_transaction(self.connection)
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]:
+        return self.connection.transaction()
+
+
+def runner(tx: Any) -> Runner | None:
+    """Return the runner for a psycopg connection or cursor, or None for anything else."""
+    if isinstance(tx, (psycopg.AsyncConnection, psycopg.AsyncCursor)):
+        raise ConfigurationError("This connection belongs to an event loop: use `await task.aenqueue(...)`.")
+    if isinstance(tx, psycopg.Cursor):
+        tx = tx.connection
+    return PsycopgRunner(_open(tx)) if isinstance(tx, psycopg.Connection) else None
+
+
+def async_runner(tx: Any) -> AsyncRunner | None:
+    """Return the runner for a psycopg AsyncConnection or AsyncCursor, or None for anything else."""
+    if isinstance(tx, (psycopg.Connection, psycopg.Cursor)):
+        raise ConfigurationError("This connection would block the event loop: use `task.enqueue(...)` with it.")
+    if isinstance(tx, psycopg.AsyncCursor):
+        tx = tx.connection
+    return AsyncPsycopgRunner(_open(tx)) if isinstance(tx, psycopg.AsyncConnection) else None
+
+
+def _open(connection: Any) -> Any:
+    if connection.closed:
+        raise ConnectionFailed(CLOSED)
+    return connection
+
+
+def _in_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    # In autocommit mode too there may be a block. In a pipeline one cannot tell, and what is sent is one until its sync.
+    return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
+
+
+@contextmanager
+def _in_pipeline() -> Iterator[None]:
+    """Tell what psycopg says where the server is not asked any more: in a pipeline after an error."""
+    try:
+        yield
+    except psycopg.errors.PipelineAborted as error:
+        raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
+
+
+def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
+    # In a pipeline of the caller's nothing has come back yet: fetching waits for it. All verbs but LISTEN return rows.
+    return cursor.description is not None or cursor.connection.pgconn.pipeline_status != PipelineStatus.OFF

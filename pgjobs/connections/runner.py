@@ -1,0 +1,48 @@
+"""What runs a statement: the one thing that differs between libraries. Each has its own module beside this one."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol, TypeVar
+
+from pgjobs.calls import Call, Rows
+from pgjobs.connections.errors import translated
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """Runs statements on one connection."""
+
+    def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
+        """Run a statement with %s for each parameter and return all its rows."""
+
+    def in_transaction(self) -> bool:
+        """Whether what runs next belongs to a transaction that somebody else will commit."""
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """Return a block whose statements are one transaction; only for use when `in_transaction` says no."""
+
+
+class AsyncRunner(Protocol):
+    """The same in an event loop."""
+
+    async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows: ...
+
+    def in_transaction(self) -> bool: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Any]: ...
+
+
+def run(runner: Runner, call: Call[T]) -> T:
+    """Run a call and read its result. Raises a PgjobsError for what the database refused in our words."""
+    with translated():
+        rows = runner.rows(call.sql, call.params)
+    return call.read(rows)
+
+
+async def arun(runner: AsyncRunner, call: Call[T]) -> T:
+    """The same as `run`, in an event loop."""
+    with translated():
+        rows = await runner.rows(call.sql, call.params)
+    return call.read(rows)
