@@ -2,6 +2,7 @@
 
 from pgjobs.app import App
 from pgjobs.backoff import Exponential, Fixed, Linear, Steps
+from pgjobs.calls import Cancellation, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.context import JobContext, JobInterrupted
 from pgjobs.errors import (
     ConfigurationError,
@@ -12,6 +13,7 @@ from pgjobs.errors import (
     JobCancelled,
     JobDead,
     JobNotFound,
+    JobNotWaiting,
     JobTimeout,
     LeaseLost,
     MemoryExceeded,
@@ -39,6 +41,7 @@ __all__ = [
     "App",
     "AttemptError",
     "Cancel",
+    "Cancellation",
     "ConfigurationError",
     "ConnectionFailed",
     "Event",
@@ -56,6 +59,7 @@ __all__ = [
     "JobId",
     "JobInterrupted",
     "JobNotFound",
+    "JobNotWaiting",
     "JobTimeout",
     "LeaseLost",
     "Linear",
@@ -64,6 +68,7 @@ __all__ = [
     "Priority",
     "ProcessDied",
     "Progress",
+    "QueueStatus",
     "Retry",
     "SchemaError",
     "SchemaMissing",
@@ -74,12 +79,14 @@ __all__ = [
     "Status",
     "Steps",
     "Task",
+    "TaskStatus",
     "TransactionFailed",
     "TransactionRequired",
     "UnknownTask",
     "WaitTimeout",
     "Worker",
     "WorkerOptions",
+    "WorkerStatus",
     "WorkerStuck",
     "__version__",
     "log_runs",

@@ -18,6 +18,7 @@ from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
+from pgjobs.steering import Steering
 from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
 from pgjobs.transactions import Transactions
 from pgjobs.worker import MakeKeeping, Worker, WorkerOptions, run_until_stopped
@@ -34,7 +35,7 @@ CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far 
 CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
 
 
-class App:
+class App(Steering):
     """Your tasks, and the database their jobs live in.
 
     `dsn` is a libpq connection string or URL; without one, PGJOBS_DSN, DATABASE_URL or pyproject.toml say. Nothing is

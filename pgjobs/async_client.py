@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from pgjobs import calls
-from pgjobs.calls import Cancellation, Filter, QueueStatus, WorkerStatus
+from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.connections import AsyncRunner, arun
 from pgjobs.job import Job, JobId, Lease, Progress, Spec, Status
+from pgjobs.portions import Portions
+
+T = TypeVar("T")
 
 
 class AsyncClient:
@@ -52,6 +56,60 @@ class AsyncClient:
     async def retry_failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
         """Make dead letters jobs again and return their ids. Raises JobNotFound when a named id is not there."""
         return await arun(self._runner, calls.retry_failed(filter, limit, after))
+
+    async def clear_failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
+        """Delete dead letters for good and return their ids. Raises JobNotFound when a named id is not there."""
+        return await arun(self._runner, calls.clear_failed(filter, limit, after))
+
+    async def matching(self, filter: JobFilter, limit: int, after: int = 0) -> list[int]:
+        """List the ids of live jobs that fit, smallest first, and change nothing."""
+        return await arun(self._runner, calls.matching(filter, limit, after))
+
+    async def move(self, to_queue: str, filter: JobFilter, limit: int, after: int = 0) -> list[int]:
+        """Put jobs that do not run into another queue and return their ids, smallest first."""
+        return await arun(self._runner, calls.move(to_queue, filter, limit, after))
+
+    async def edit(self, id: int, edit: Edit) -> None:
+        """Change a job that does not run. Raises JobNotFound, JobNotWaiting when it runs or is over."""
+        return await arun(self._runner, calls.edit(id, edit))
+
+    async def pause(self, queue: str | None = None, task: str | None = None) -> None:
+        """Start nothing of a queue, or of a task, until it is resumed."""
+        return await arun(self._runner, calls.pause(queue, task))
+
+    async def resume(self, queue: str | None = None, task: str | None = None) -> None:
+        """Let a paused queue or task run again."""
+        return await arun(self._runner, calls.resume(queue, task))
+
+    async def resume_tasks(self, limit: int) -> int:
+        """Take jobs of resumed tasks out of their lines again and return how many."""
+        return await arun(self._runner, calls.resume_tasks(limit))
+
+    async def prune_history(self, older_than: timedelta, slot: int, limit: int, after: int = 0) -> calls.Pruned:
+        """Delete what finished longer ago from one slot of the history, up to `limit` jobs unless it goes as a whole."""
+        return await arun(self._runner, calls.prune_history(older_than, slot, limit, after))
+
+    async def task_overview(self) -> list[TaskStatus]:
+        """Return one line per task that is paused or being resumed."""
+        return await arun(self._runner, calls.task_overview())
+
+    async def cancel_where(self, filter: JobFilter, reason: str | None, limit: int, after: int = 0) -> Cancellation:
+        """Cancel live jobs that fit, smallest ids first, as `cancel` does, and return which is which."""
+        return await arun(self._runner, calls.cancel_where(filter, reason, limit, after))
+
+    async def whereabouts(self, ids: Sequence[int]) -> dict[int, Status]:
+        """Tell the status of each of these jobs, wherever it is; those that never were, or were pruned, are absent."""
+        return await arun(self._runner, calls.whereabouts(ids))
+
+    async def sweep(self, portions: Portions[T], told: Callable[[T], None] | None = None) -> list[T]:
+        """Do something in portions, one statement each, and return what each returned; `told` hears it as it comes."""
+        done = []
+        while (call := portions.call()) is not None:
+            done.append(await arun(self._runner, call))
+            portions.took(done[-1])
+            if told is not None:
+                told(done[-1])
+        return done
 
     async def queue_overview(self) -> list[QueueStatus]:
         """Return one line per queue."""

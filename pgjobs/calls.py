@@ -311,6 +311,17 @@ def retry_failed(filter: Filter, limit: int, after: int = 0) -> Call[list[int]]:
     )  # fmt: skip
 
 
+def clear_failed(filter: Filter, limit: int, after: int = 0) -> Call[list[int]]:
+    """Delete dead letters for good; returns their ids. Raises JobNotFound when a named id is not there."""
+    return Call(
+        "select pgjobs.clear_failed_v1(%s::bigint[], %s::text, %s::text, %s::text, pgjobs.now() - %s::interval,"
+        " %s::integer, %s::bigint)",
+        (None if filter.ids is None else _numbers(filter.ids), filter.queue, filter.task, filter.error, filter.since,
+         limit, after),
+        lambda rows: [row[0] for row in rows],
+    )  # fmt: skip
+
+
 def failed(filter: Filter, limit: int, after: int = 0) -> Call[list[int]]:
     """List the ids of dead letters that fit, smallest first, and change nothing."""
     where, params = _where(
@@ -349,12 +360,147 @@ def cancel(ids: Sequence[int], reason: str | None) -> Call[Cancellation]:
     return Call("select id, status from pgjobs.cancel(%s::bigint[], %s::text)", (_numbers(ids), reason), read)
 
 
+def cancel_where(filter: JobFilter, reason: str | None, limit: int, after: int = 0) -> Call[Cancellation]:
+    """Cancel live jobs that fit, smallest ids first, as `cancel` does; returns which is which."""
+    call = cancel((), reason)
+    return dataclasses.replace(
+        call,
+        sql="select id, status from pgjobs.cancel_where_v1(%s::text, %s::bigint[], %s::text, %s::text, %s::text,"
+        " %s::interval, %s::interval, %s::jsonb, %s::integer, %s::bigint)",
+        params=(reason, *filter.params(), limit, after),
+    )
+
+
 def cancel_asked(worker: int, limit: int) -> Call[list[tuple[int, int, str | None]]]:
     """List the runs of a worker that are asked to stop: id, run, reason."""
     return Call(
         "select id, run, reason from pgjobs.cancel_asked_v1(%s::integer, %s::integer)",
         (worker, limit),
         lambda rows: [(id, run, reason) for id, run, reason in rows],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which live jobs: all conditions must fit. Of jobs that run only with the status "running"."""
+
+    ids: Sequence[int] | None = None
+    queue: str | None = None
+    task: str | None = None
+    status: str | None = None  # ready (due), scheduled, waiting, running; None: all that do not run
+    older_than: timedelta | None = None  # enqueued longer ago
+    newer_than: timedelta | None = None
+    metadata: str | None = None  # a JSON object that the job's contains
+
+    def params(self) -> tuple[Any, ...]:
+        return (
+            None if self.ids is None else _numbers(self.ids),
+            self.queue, self.task, self.status, self.older_than, self.newer_than, self.metadata,
+        )  # fmt: skip
+
+
+def move(to_queue: str, filter: JobFilter, limit: int, after: int = 0) -> Call[list[int]]:
+    """Put jobs that do not run into another queue; returns their ids, smallest first."""
+    return Call(
+        "select pgjobs.move_v1(%s::text, %s::bigint[], %s::text, %s::text, %s::text, %s::interval, %s::interval,"
+        " %s::jsonb, %s::integer, %s::bigint)",
+        (to_queue, *filter.params(), limit, after),
+        lambda rows: [row[0] for row in rows],
+    )
+
+
+def matching(filter: JobFilter, limit: int, after: int = 0) -> Call[list[int]]:
+    """List the ids of live jobs that fit, smallest first, and change nothing."""
+    of_status = {
+        None: ("status <> %s::text", "running"),
+        "ready": ("status = 'ready' and available_at <= pgjobs.now() and %s::boolean", True),
+        "scheduled": ("status = 'ready' and available_at > pgjobs.now() and %s::boolean", True),
+    }
+    where, params = _where(
+        ("id > %s::bigint", after),
+        ("id = any (%s::bigint[])", None if filter.ids is None else _numbers(filter.ids)),
+        ("queue = %s::text", filter.queue),
+        ("task = %s::text", filter.task),
+        of_status.get(filter.status, ("status = %s::text", filter.status)),
+        ("enqueued_at < pgjobs.now() - %s::interval", filter.older_than),
+        ("enqueued_at >= pgjobs.now() - %s::interval", filter.newer_than),
+        ("metadata @> %s::jsonb", filter.metadata),
+    )
+    return Call(
+        f"select id from pgjobs.jobs{where} order by id limit %s::integer",
+        (*params, limit),
+        lambda rows: [row[0] for row in rows],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What is to change in a job; None leaves it as it is. `delay` and `available_at` exclude each other."""
+
+    priority: int | None = None
+    queue: str | None = None
+    delay: timedelta | None = None
+    available_at: datetime | None = None
+    payload: str | None = None  # JSON
+    metadata: str | None = None  # JSON
+    max_attempts: int | None = None
+    timeout: timedelta | None = None
+    version: int | None = None  # of the payload
+
+
+def edit(id: int, edit: Edit) -> Call[None]:
+    """Change a job that does not run. Raises JobNotFound, JobNotWaiting when it runs or is over."""
+    return Call(
+        "select pgjobs.edit_v1(%s::bigint, %s::integer, %s::text, %s::interval, %s::timestamptz, %s::jsonb, %s::jsonb,"
+        " %s::integer, %s::interval, %s::integer)",
+        (id if 0 < id < 2**63 else 0, None if edit.priority is None else int(edit.priority), edit.queue, edit.delay,
+         edit.available_at, edit.payload, edit.metadata, edit.max_attempts, edit.timeout, edit.version),
+        lambda rows: None,
+    )  # fmt: skip
+
+
+def pause(queue: str | None = None, task: str | None = None) -> Call[None]:
+    """Start nothing of a queue, or of a task, until it is resumed."""
+    return Call("select pgjobs.pause(%s::text, %s::text)", (queue, task), lambda rows: None)
+
+
+def resume(queue: str | None = None, task: str | None = None) -> Call[None]:
+    """A paused queue or task runs again."""
+    return Call("select pgjobs.resume(%s::text, %s::text)", (queue, task), lambda rows: None)
+
+
+def resume_tasks(limit: int) -> Call[int]:
+    """Take jobs of resumed tasks out of their lines again; returns how many."""
+    return Call("select pgjobs.resume_tasks_v1(%s::integer)", (limit,), _read_int)
+
+
+SLOTS = 16  # of the history ring
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was pruned of a slot: how many jobs, whether it was emptied at once, the last id deleted otherwise."""
+
+    jobs: int
+    emptied: bool
+    last: int | None
+
+
+def whereabouts(ids: Sequence[int]) -> Call[dict[int, Status]]:
+    """Tell the status of each of these jobs, wherever it is; those that never were, or were pruned, are absent."""
+    return Call(
+        "select id, status from pgjobs.all_jobs where id = any (%s::bigint[])",
+        (_numbers(ids),),
+        lambda rows: {id: Status(status) for id, status in rows},
+    )
+
+
+def prune_history(older_than: timedelta, slot: int, limit: int, after: int = 0) -> Call[Pruned]:
+    """Delete what finished longer ago from one slot of the history, up to `limit` jobs unless it goes as a whole."""
+    return Call(
+        "select pruned, emptied, last from pgjobs.prune_history_v1(%s::interval, %s::integer, %s::integer, %s::bigint)",
+        (older_than, slot, limit, after),
+        lambda rows: Pruned(*rows[0]),
     )
 
 
@@ -376,7 +522,7 @@ def _time_columns(*columns: str) -> str:
 _JOB_COLUMNS = (
     "id, queue, task, status, priority, payload::text, attempts, max_attempts, crashes, run, worker, "
     + _time_columns("enqueued_at", "available_at", "claimed_at", "finished_at")
-    + ", result::text, reason, metadata::text, coalesce(version, 1), progress::text"
+    + ", result::text, reason, metadata::text, coalesce(version, 1), progress::text, line"
 )
 
 
@@ -434,7 +580,7 @@ def jobs(
 
 def _read_job(row: Row) -> Job:
     (id, queue, task, status, priority, payload, attempts, max_attempts, crashes, run, worker, enqueued_at,
-     available_at, claimed_at, finished_at, result, reason, metadata, version, progress, errors) = row  # fmt: skip
+     available_at, claimed_at, finished_at, result, reason, metadata, version, progress, line, errors) = row  # fmt: skip
     return Job(
         id, queue, task, Status(status), Priority(priority), _json(payload), attempts, max_attempts, crashes, run,
         worker, EPOCH + enqueued_at * MICROSECOND, _time(available_at), _time(claimed_at), _time(finished_at),
@@ -443,6 +589,7 @@ def _read_job(row: Row) -> Job:
         version,
         tuple(_read_error(error) for error in json.loads(errors)) if errors is not None else (),
         None if progress is None else Progress(**_json(progress)),
+        line,
     )  # fmt: skip
 
 
@@ -475,12 +622,30 @@ class QueueStatus:
     dead: int
     waiting_for: timedelta | None
     paused: bool
+    waiting: int = 0  # in a line
 
 
 def queue_overview() -> Call[list[QueueStatus]]:
     """One line per queue."""
     return Call(
         f"select {_names(QueueStatus)} from pgjobs.queue_overview", (), lambda rows: [QueueStatus(*row) for row in rows]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """A task that is paused or being resumed: since when, and how many of its jobs wait in line."""
+
+    task: str
+    paused_at: datetime | None
+    resuming: bool
+    waiting: int
+
+
+def task_overview() -> Call[list[TaskStatus]]:
+    """One line per task that is paused or being resumed."""
+    return Call(
+        f"select {_names(TaskStatus)} from pgjobs.task_overview", (), lambda rows: [TaskStatus(*row) for row in rows]
     )
 
 

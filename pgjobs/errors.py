@@ -61,6 +61,10 @@ class JobNotFound(PgjobsError):
     """There is no such job, or no such dead letter."""
 
 
+class JobNotWaiting(PgjobsError):
+    """The job runs, is finished or dead, and can no longer be changed."""
+
+
 class JobDead(PgjobsError):
     """The job that was waited for is a dead letter.
 
@@ -112,6 +116,7 @@ _BY_SQLSTATE: dict[str, type[PgjobsError]] = {
     "PJ001": InvalidJob,
     "PJ002": JobNotFound,
     "PJ004": LeaseLost,
+    "PJ006": JobNotWaiting,
     "25P02": TransactionFailed,  # raised by the server in a transaction that an earlier error has ended
     # Raised by the server itself when our schema, a table or a function is not there.
     "3F000": SchemaMissing,

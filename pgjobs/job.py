@@ -166,3 +166,4 @@ class Job:
     version: int = 1  # of the payload
     errors: tuple[AttemptError, ...] = field(default=())
     progress: Progress | None = None  # what its last run said, while it runs and when it is over
+    line: str | None = None  # what it waits for, if its status is waiting

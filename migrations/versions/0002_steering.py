@@ -40,9 +40,14 @@ alter table pgjobs.dead_letters
 create table pgjobs.tasks (
     name       text collate "C" not null,
     paused_at  timestamptz,
+    resuming   bigint,
     constraint tasks_pkey primary key (name),
-    constraint tasks_named check (length(name) between 1 and 200)
+    constraint tasks_named check (length(name) between 1 and 200),
+    constraint tasks_paused_or_resuming check (paused_at is null or resuming is null)
 );
+-- What every claim asks, and what the upkeep asks. Empty but for those.
+create index tasks_paused on pgjobs.tasks (name) where paused_at is not null;
+create index tasks_resuming on pgjobs.tasks (name) where resuming is not null;
 
 create sequence pgjobs.supervisor_ids as integer cycle;
 
@@ -73,6 +78,8 @@ comment on column pgjobs.dead_letters.progress is 'What its last run said of its
 comment on column pgjobs.dead_letters.version is 'Version of the payload; null means 1.';
 comment on table pgjobs.tasks is 'Settings of tasks; a task without a row here has the defaults.';
 comment on column pgjobs.tasks.paused_at is 'Since when no job of it is started; null means it runs.';
+comment on column pgjobs.tasks.resuming is
+    'While its jobs are taken out of line again, up to which id that is done; null otherwise.';
 comment on sequence pgjobs.supervisor_ids is
     'Ids of supervisors. While it lives, each holds a session advisory lock on (this sequence, its id).';
 comment on column pgjobs.workers.supervisor is

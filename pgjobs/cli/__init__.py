@@ -27,7 +27,16 @@ COMMANDS = {
     "Work": {
         "worker": ("worker.worker", "Claim jobs and run them."),
         "enqueue": ("enqueue.enqueue", "Put a job into its queue and print its id."),
+    },
+    "Steer": {
+        "pause": ("steer.pause", "Start nothing of a queue or a task."),
+        "resume": ("steer.resume", "Let a paused queue or task run again."),
+        "cancel": ("choose.cancel", "Cancel jobs that wait, stop jobs that run."),
+        "edit": ("steer.edit", "Change a job that waits."),
+        "move": ("choose.move", "Put jobs into another queue."),
         "retry-failed": ("failed.retry_failed", "Make dead letters jobs again."),
+        "clear-failed": ("failed.clear_failed", "Delete dead letters for good."),
+        "prune": ("steer.prune", "Delete finished jobs that are old."),
     },
     "Look": {
         "status": ("look.status", "Show how the queues stand."),

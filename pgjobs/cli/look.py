@@ -30,23 +30,31 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 
 @click.command(cls=Command)
+@click.option("--tasks", "only_tasks", is_flag=True, help="Only the tasks that are paused or being resumed.")
 @json_option
 @pass_target
-def status(target: Target, as_json: bool) -> None:
-    """Show how the queues stand: how many jobs are due, wait for their time, run, are dead.
+def status(target: Target, only_tasks: bool, as_json: bool) -> None:
+    """Show how the queues stand: how many jobs are due, wait for their time or in a line, run, are dead.
 
-    WAITING is how long the first job that is due has waited; WORKERS, how many live workers claim from the queue.
+    OLDEST is how long the first job that is due has waited; WORKERS, how many live workers claim from the queue. Tasks that
+    are paused are told below.
 
     \b
     Examples:
       pgjobs status
       pgjobs status --json | jq '.[] | select(.ready > 1000) | .queue'
+      pgjobs status --tasks --json
     """
     with connected(target) as client:
-        queues = client.queue_overview()
+        queues = [] if only_tasks else client.queue_overview()
+        tasks = client.task_overview()
         alive = [worker for worker in client.worker_overview() if worker.state == "alive"]
+        now = client.now()
     if as_json:
-        echo_json([record(queue) for queue in queues])
+        echo_json([record(each) for each in (tasks if only_tasks else queues)])
+    elif only_tasks:
+        if not tasks:
+            click.echo("No task is paused.")
     elif not queues:
         click.echo("There are no jobs that wait, run or are dead.")
     else:
@@ -55,14 +63,21 @@ def status(target: Target, as_json: bool) -> None:
             workers = sum(queue.queue in worker.queues for worker in alive)
             rows.append(
                 (
-                    queue.queue, queue.ready, queue.scheduled, queue.running, Cell(queue.dead, "red" if queue.dead else None),
+                    queue.queue, queue.ready, queue.scheduled, queue.waiting, queue.running,
+                    Cell(queue.dead, "red" if queue.dead else None),
                     "" if queue.waiting_for is None else span(queue.waiting_for),
                     Cell(workers, "red" if queue.ready and not workers else None),
                     Cell("paused", "yellow") if queue.paused else "",
                 )
             )  # fmt: skip
-        headers = ("QUEUE", "READY", "SCHEDULED", "RUNNING", "DEAD", "WAITING", "WORKERS", "")
+        headers = ("QUEUE", "READY", "SCHEDULED", "WAITING", "RUNNING", "DEAD", "OLDEST", "WORKERS", "")
         click.echo(table(headers, rows))
+    if not as_json:
+        for task in tasks:
+            state = (
+                "is being resumed" if task.paused_at is None else f"has been paused for {span(now - task.paused_at)}"
+            )
+            click.echo(f"The task {one_line(task.task)} {state}: {task.waiting:,} of its jobs wait in line.")
 
 
 @click.command("list", cls=Command)
@@ -184,6 +199,8 @@ def _note(job: Job, now: datetime) -> str:
         case Status.RUNNING if job.claimed_at is not None:
             how_far = f", {_progress(job.progress)}" if job.progress is not None else ""
             return f"for {span(now - job.claimed_at)} on worker {job.worker}{how_far}"
+        case Status.WAITING if job.line is not None:
+            return f"in the line {one_line(job.line)}"
         case Status.COMPLETED if job.finished_at is not None and job.claimed_at is not None:
             return f"{relative(job.finished_at, now)}, took {span(job.finished_at - job.claimed_at)}"
     return job.reason or ""
@@ -196,6 +213,8 @@ def _facts(job: Job, now: datetime) -> Iterator[tuple[str, str]]:
         yield "reason", one_line(job.reason)
     if job.status is Status.DEAD:
         yield "again", f"pgjobs retry-failed --id {job.id}"
+    if job.line:
+        yield "waits in", one_line(job.line)
     yield "queue", one_line(job.queue)
     yield "priority", f"{Priority(job.priority).name.lower()} ({int(job.priority)})"
     yield "attempts", f"{job.attempts}" + (f" of {job.max_attempts}" if job.max_attempts is not None else "")

@@ -229,7 +229,7 @@ class Worker:
             self._start(job)
         if claims:
             self._ready.set()
-            if self.options.drain and not jobs and not self._running and not self._outbox:
+            if self.options.drain and not (jobs or self._claimer.pace.full or self._running or self._outbox):
                 # Only a look from the head proves that there is nothing left.
                 self._drained = sweep
                 self._claimer.pace.sweep_now(time.monotonic())

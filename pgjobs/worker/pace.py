@@ -27,6 +27,7 @@ class Pace:
     def __init__(self, poll: float, now: float) -> None:
         self.poll = poll
         self.claim_at = now
+        self.full = False  # whether the last claim reached its limit, also where what it took was parked
         self.idle = False  # whether this session holds the idle locks
         self._want_idle = False
         self._idle_since = now
@@ -72,7 +73,8 @@ class Pace:
             self.idle = scan_idle
             self._idle_since, self._rechecks = now, 0
         count = len(step.claimed)
-        if count == limit:
+        self.full = count == limit or step.cursor is not None
+        if self.full:
             self._want_idle = False
             self.claim_at = now
         elif count >= BUSY:

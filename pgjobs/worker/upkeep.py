@@ -59,7 +59,12 @@ class Upkeep:
         self._waking.setblocking(False)
         self.renew = Every(Renew(self, reports, renewed, lost), min(lease / 3, timedelta(seconds=10)))
         self.rescue = Every(Rescue(self, rescued), min(lease / 4, timedelta(seconds=2)))
-        self._steps = [self.renew, self.rescue, Every(Prune(self), timedelta(minutes=10))]
+        self._steps = [
+            self.renew,
+            self.rescue,
+            Every(Resume(self), timedelta(seconds=3)),
+            Every(Prune(self), timedelta(minutes=10)),
+        ]
 
     def start(self) -> None:
         """Start the thread. It is a daemon: it must not keep a finished process alive."""
@@ -213,6 +218,19 @@ class Rescue:
         if count.suspected:
             self._upkeep.rescue.within(SUSPICION)
         return rescued + dead
+
+
+class Resume:
+    """Takes the jobs of resumed tasks out of their lines again."""
+
+    limit = 1000
+
+    def __init__(self, upkeep: Upkeep) -> None:
+        self._upkeep = upkeep
+
+    def step(self) -> int:
+        """Take back up to `limit` jobs and return how many."""
+        return self._upkeep.do(calls.resume_tasks(self.limit))
 
 
 class Prune:

@@ -17,6 +17,9 @@
 -- I5: due is what the clock of the database says. A cursor ahead of that clock is ignored (the clock was set back).
 -- I8: cost depends on p_limit and the number of entries, on what changed in the last moments, and not on dead,
 --     future, foreign or lower rows.
+-- Jobs of a paused task are not started: they are parked, once, in the line task/NAME and leave the ready index (I8), their
+--     run as it was. Parking under a shared advisory lock on (tasks, name), tried, that whoever ends a resume takes
+--     exclusively: nobody parks a job behind the last look into the line (docs/adr/0010).
 -- I11: never waits. The shared advisory lock on the worker is tried; rescue holds it exclusively while it takes the
 --     worker's jobs back, so no job can be claimed for a worker that is being given up.
 create or replace function pgjobs.claim_v1(
@@ -41,6 +44,8 @@ declare
     v_full  boolean := false;
     v_due   timestamptz;
     v_paused text[];
+    v_stopped text[];     -- tasks that are paused
+    v_parks text[];       -- those of them whose jobs we may park
 begin
     -- Before the idle locks: they are the session's, and an error does not give them back.
     -- First the lock and then the row: what a rescue did that had the lock before is seen.
@@ -62,6 +67,14 @@ begin
     -- After the idle locks: whoever commits after this look must have seen them.
     v_now := pgjobs.now();
     v_paused := array(select q.name from pgjobs.queues q where q.paused_at is not null and q.name = any (p_queues));
+    v_stopped := array(select t.name from pgjobs.tasks t where t.paused_at is not null);
+    if v_stopped <> '{}' then
+        -- Again under the locks: a resume that went before is seen, one that comes now waits for our commit with its last look.
+        v_parks := array(
+            select s from unnest(v_stopped) s
+            where pg_try_advisory_xact_lock_shared('pgjobs.tasks'::regclass::oid::int, hashtext(s)));
+        v_stopped := array(select t.name from pgjobs.tasks t where t.paused_at is not null);
+    end if;
 
     if p_limit > 0 then
         with entries as materialized (
@@ -89,6 +102,20 @@ begin
         into v_tids, v_ord, v_at, v_id
         from picked p;
         v_full := coalesce(cardinality(v_tids), 0) = p_limit;
+    end if;
+
+    if v_tids is not null and v_stopped <> '{}' then
+        -- The update below does not see the rows parked here: their new versions are elsewhere.
+        update pgjobs.jobs j
+        set status = 'waiting', line = 'task/' || j.task, wake = false
+        where j.ctid = any (v_tids) and j.task = any (v_stopped) and j.task = any (v_parks);
+        if not v_parks @> v_stopped then
+            -- Paused a moment ago, or its resume is being ended: left as they are, to be met again from the head.
+            select v_paused || coalesce(array_agg(distinct j.queue), '{}') into v_paused
+            from pgjobs.jobs j
+            where j.ctid = any (v_tids) and j.task = any (v_stopped) and j.task <> all (v_parks);
+            v_tids := array(select j.ctid from pgjobs.jobs j where j.ctid = any (v_tids) and j.task <> all (v_stopped));
+        end if;
     end if;
 
     if v_tids is not null then

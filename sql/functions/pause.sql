@@ -1,20 +1,23 @@
--- pause, resume: nothing of a paused queue is claimed; what runs, runs on. A flag that the claim reads.
-create or replace function pgjobs.pause(queue text) returns void
-language sql volatile
-as $$
-    insert into pgjobs.queues (name, paused_at) values (queue, pgjobs.now())
-    on conflict (name) do update set paused_at = coalesce(queues.paused_at, excluded.paused_at)
-$$;
-
-comment on function pgjobs.pause(text) is 'Nothing of this queue is claimed until pgjobs.resume(queue).';
-
-create or replace function pgjobs.resume(queue text) returns void
+-- pause: nothing of a queue, or of a task, is started; what runs, runs on. A flag that the claim reads.
+-- The jobs of a paused task that a claim meets are parked in a line of their own, where no claim walks over them (I8).
+-- Locks: the row of the queue or the task.
+create or replace function pgjobs.pause(queue text default null, task text default null) returns void
 language plpgsql volatile
 as $$
 begin
-    update pgjobs.queues set paused_at = null where name = queue;
-    perform pgjobs.wake(queue);
+    if (queue is null) = (task is null) then
+        raise exception 'Say what to pause: a queue or a task.' using errcode = 'PJ001';
+    elsif length(coalesce(queue, task)) not between 1 and 200 then
+        raise exception 'The name of a queue or task must have 1 to 200 characters.' using errcode = 'PJ001';
+    elsif queue is not null then
+        insert into pgjobs.queues (name, paused_at) values (queue, pgjobs.now())
+        on conflict (name) do update set paused_at = coalesce(queues.paused_at, excluded.paused_at);
+    else
+        insert into pgjobs.tasks (name, paused_at) values (task, pgjobs.now())
+        on conflict (name) do update set paused_at = coalesce(tasks.paused_at, excluded.paused_at), resuming = null;
+    end if;
 end
 $$;
 
-comment on function pgjobs.resume(text) is 'A paused queue runs again.';
+comment on function pgjobs.pause(text, text) is
+    'Start nothing of a queue, or of a task, until it is resumed: select pgjobs.pause(''ocr''), pgjobs.pause(task => ''read_letter'').';

@@ -16,6 +16,12 @@ create or replace view pgjobs.violations as
     where not exists (select from pgjobs.jobs j where j.id = a.job_id)
       and not exists (select from pgjobs.dead_letters d where d.id = a.job_id)
     union all
+    select 'I1', j.id, 'waits in the line of a task that is neither paused nor being resumed'
+    from pgjobs.jobs j
+    where j.status = 'waiting' and j.line like 'task/%'
+      and not exists (select from pgjobs.tasks t
+                      where 'task/' || t.name = j.line and (t.paused_at is not null or t.resuming is not null))
+    union all
     select 'I2', j.id, 'is ' || j.status || ' but its lease columns say otherwise'
     from pgjobs.jobs j
     where (j.status = 'running') is distinct from (j.worker is not null and j.claimed_at is not null)

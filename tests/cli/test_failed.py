@@ -139,4 +139,50 @@ def test_how_far_it_is_shows_on_a_terminal_and_is_gone_at_the_end(bury: Bury) ->
     shown = os.read(ours, 10_000).decode()
     os.close(ours)
     assert done.stdout.startswith("Retried 1,500 dead letters: ")
-    assert shown == "\r\x1b[K1,000 so far\r\x1b[K1,500 so far\r\x1b[K"
+    assert shown == "\rRetried 1,500 ...\r\x1b[K"
+
+
+# clear-failed
+
+
+def left(db: Connection) -> list[int]:
+    return [row[0] for row in db.execute("select id from pgjobs.dead_letters order by id")]
+
+
+def test_dead_letters_are_cleared_by_the_same_conditions(cli: Cli, bury: Bury, db: Connection) -> None:
+    a, b, c = bury(3)
+    mail = bury(queue="mail")
+    assert cli("clear-failed", "--queue", "ocr", "--dry-run").stdout == f"Would delete 3 dead letters: {a}-{c}.\n"
+    assert left(db) == [a, b, c, *mail]
+    result = cli("clear-failed", "--id", a, "--id", c)
+    assert (result.exit_code, result.stdout) == (0, f"Deleted 2 dead letters: {a}, {c}.\n")
+    assert json.loads(cli("clear-failed", "--queue", "ocr", "--json").stdout) == [{"id": b}]
+    assert left(db) == mail
+    assert cli("clear-failed", "--queue", "ocr").stdout == "No dead letter fits.\n"
+
+
+def test_all_dead_letters_are_cleared_only_after_a_yes(cli: Cli, bury: Bury, db: Connection) -> None:
+    ids = bury(2)
+    for answer in "n\n", "":
+        result = cli("clear-failed", input=answer)
+        assert result.exit_code == 1
+        assert "All dead letters will be deleted for good. Go on?" in result.stderr
+    assert left(db) == ids
+    assert f"Deleted 2 dead letters: {ids[0]}, {ids[1]}.\n" in cli("clear-failed", input="y\n").stdout
+    bury(1)
+    assert cli("clear-failed", "--yes").exit_code == 0
+    assert left(db) == []
+
+
+def test_of_named_dead_letters_all_must_be_there_or_none_is_cleared(cli: Cli, bury: Bury, db: Connection) -> None:
+    ids = bury(1)
+    for options in [], ["--dry-run"]:
+        result = cli("clear-failed", "--id", ids[0], "--id", 4711, *options)
+        assert result.exit_code == 1
+        assert "There is no dead letter with the id 4711" in result.stderr
+    assert left(db) == ids
+
+
+def test_what_was_cleared_in_many_portions_is_told_once(cli: Cli, bury: Bury, db: Connection) -> None:
+    first, *_, last = bury(2_500)
+    assert cli("clear-failed", "--yes").stdout == f"Deleted 2,500 dead letters: {first}-{last}.\n"

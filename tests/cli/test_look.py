@@ -67,10 +67,12 @@ def test_status_counts_per_queue(cli: Cli, lived: list[int], db: Connection) -> 
     db.execute("select pgjobs.enqueue('x', queue => 'mail')")
     db.execute("select pgjobs.pause('mail')")
     first, *rest = cli("status").stdout.splitlines()
-    assert first.split() == ["QUEUE", "READY", "SCHEDULED", "RUNNING", "DEAD", "WAITING", "WORKERS"]
-    assert rest[0].split() == ["default", "0", "0", "0", "1", "0"]
-    assert rest[1].split() == ["later", "0", "1", "0", "0", "0"]
-    assert rest[2].split()[:5] == ["mail", "1", "0", "0", "0"]
+    assert first.split() == [
+        "QUEUE", "READY", "SCHEDULED", "WAITING", "RUNNING", "DEAD", "OLDEST", "WORKERS",
+    ]  # fmt: skip
+    assert rest[0].split() == ["default", "0", "0", "0", "0", "1", "0"]
+    assert rest[1].split() == ["later", "0", "1", "0", "0", "0", "0"]
+    assert rest[2].split()[:6] == ["mail", "1", "0", "0", "0", "0"]
     assert rest[2].split()[-2:] == ["0", "paused"]
 
 
@@ -80,7 +82,7 @@ def test_status_as_json_has_the_names_and_numbers_of_the_view(cli: Cli, lived: l
     columns = [column.name for column in db.execute("select * from pgjobs.queue_overview").description or ()]
     assert all(list(queue) == columns for queue in found.values())
     assert found["later"] == {
-        "queue": "later", "ready": 0, "scheduled": 1, "running": 0, "dead": 0, "waiting_for": None, "paused": False,
+        "queue": "later", "ready": 0, "scheduled": 1, "running": 0, "dead": 0, "waiting_for": None, "paused": False, "waiting": 0,
     }  # fmt: skip
     assert isinstance(found["mail"]["waiting_for"], float)
 
@@ -151,7 +153,7 @@ def test_a_running_job_says_where_and_for_how_long(cli: Cli, client: Client, db:
     assert claimed.fetchone() == (id,)
     assert f" on worker {worker}" in cli("list", "--status", "running").stdout
     assert "running" in cli("show", id).stdout
-    assert cli("status").stdout.splitlines()[1].split() == ["default", "0", "0", "1", "0", "1"]
+    assert cli("status").stdout.splitlines()[1].split() == ["default", "0", "0", "0", "1", "0", "1"]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,10 @@ class Face:
         """Look a job up."""
         return app.job(id, tx=tx)
 
+    def steer(self, app: pgjobs.App, verb: str, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a verb of the app."""
+        return getattr(app, verb)(*args, **kwargs)
+
     def client(self, app: pgjobs.App, tx: Any = None) -> Any:
         """Lend a client, for the time of a with block."""
         return self.block(app.client(tx))
@@ -146,6 +150,9 @@ class AsyncFace(Face):
     def job(self, app: pgjobs.App, id: int, tx: Any = None) -> pgjobs.Job:
         job: pgjobs.Job = self.do(app.ajob(id, tx=tx))
         return job
+
+    def steer(self, app: pgjobs.App, verb: str, /, *args: Any, **kwargs: Any) -> Any:
+        return self.do(getattr(app, f"a{verb}")(*args, **kwargs))
 
     def client(self, app: pgjobs.App, tx: Any = None) -> Any:
         return self.block(app.aclient(tx))

@@ -11,6 +11,7 @@ import pytest
 import pgjobs
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
+from pgjobs.steering import Steering
 from pgjobs.task import Bound
 
 
@@ -46,7 +47,7 @@ def test_a_verb_has_one_signature_and_one_description(name: str) -> None:
 
 
 def pairs() -> Iterator[tuple[str, Any, Any]]:
-    for kind in (pgjobs.App, pgjobs.Task, Bound):
+    for kind in (pgjobs.App, Steering, pgjobs.Task, Bound):
         for name, function in methods(kind).items():
             if f"a{name}" in methods(kind):
                 yield f"{kind.__name__}.{name}", function, methods(kind)[f"a{name}"]
@@ -55,6 +56,7 @@ def pairs() -> Iterator[tuple[str, Any, Any]]:
 def test_every_verb_of_the_public_face_that_waits_for_the_database_has_its_twin() -> None:
     assert {name for name, _, _ in pairs()} == {
         "App.enqueue_many", "App.enqueue_spec", "App.job", "App.wait_for", "App.client", "App.close", "Task.enqueue", "Bound.enqueue",
+        "Steering.client", *(f"Steering.{name}" for name in methods(Steering) if not name.startswith("a")),
     }  # fmt: skip
 
 
@@ -64,6 +66,6 @@ def test_every_verb_of_the_public_face_that_waits_for_the_database_has_its_twin(
 def test_twins_take_the_same_parameters(name: str, blocking: Any, in_loop: Any) -> None:
     assert parameters(blocking) == parameters(in_loop)
     assert first_sentence(in_loop)
-    if name not in ("App.client", "App.close"):
+    if name not in ("App.client", "App.close", "Steering.client"):
         returned = inspect.signature(blocking).return_annotation
         assert inspect.signature(in_loop).return_annotation == returned

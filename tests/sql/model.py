@@ -27,9 +27,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pgjobs.calls import Cancellation, Filter, Scan, Settlement, Step
+from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, Scan, Settlement, Step
 from pgjobs.client import Client
-from pgjobs.errors import JobNotFound, LeaseLost, PgjobsError
+from pgjobs.errors import JobNotFound, JobNotWaiting, LeaseLost, PgjobsError
 from pgjobs.job import Claimed, Lease, Priority, Progress, Spec
 from pgjobs.worker.cursors import Cursors
 from tests.conftest import Connection
@@ -39,6 +39,7 @@ START = datetime(2030, 1, 1, 6, tzinfo=UTC)
 LATE = timedelta(seconds=0.15)
 PERIOD = timedelta(hours=12)
 FINISHED = ("completed", "cancelled")
+WAIT = ("ready", "waiting")
 SLOTS: Sequence[tuple[str, ...]] = (("a", "b"), ("a",), ("b", "a"))  # the queues of each worker
 NEXT = ("tell", "b", -1)  # task, queue and priority of what is enqueued when a job dies, of all workers but one
 DEAF = 1  # that one
@@ -53,17 +54,26 @@ WORTH = frozenset({
     "fenced after a rescue", "fenced by a wrong worker", "fenced by a wrong run", "rescued", "rescued in part",
     "died of crashes", "renewed", "renewal was refused", "retried a dead letter", "retried nothing for a missing id",
     "committed late, announced", "committed late, not announced", "rolled back", "pruned", "resigned holding jobs",
-    "finished with errors from before a retry",
+    "finished with errors from before a retry", "parked", "taken out of line", "edited", "edited in line", "edit was refused",
+    "moved", "cancelled by conditions",
 })  # fmt: skip
 
 delays = st.sampled_from([None, None, None, -5.0, 0.1, 1.0, 30.0, 4000.0])
 specs = st.builds(
-    lambda queue, priority, delay, most: Spec(
-        "work", queue=queue, priority=priority, max_attempts=most,
+    lambda task, queue, priority, delay, most: Spec(
+        task, queue=queue, priority=priority, max_attempts=most,
         delay=None if delay is None else timedelta(seconds=delay),
     ),
-    st.sampled_from(["a", "b"]), st.sampled_from(Priority), delays, st.sampled_from([None, None, 1, 2]),
+    st.sampled_from(["work", "work", "rare"]), st.sampled_from(["a", "b"]), st.sampled_from(Priority), delays,
+    st.sampled_from([None, None, 1, 2]),
 )  # fmt: skip
+edits = st.builds(
+    Edit,
+    priority=st.sampled_from([None, None, -1, 2]), queue=st.sampled_from([None, None, "a", "b"]),
+    delay=st.sampled_from([None, None, timedelta(0), timedelta(seconds=1), timedelta(seconds=-5)]),
+    max_attempts=st.sampled_from([None, 3]),
+)  # fmt: skip
+live = st.sampled_from([None, None, "ready", "scheduled", "waiting"])
 outcomes = st.sampled_from(
     ["complete", "unkept", "retry", "retry", "retry", "fail", "fail", "snooze", "release", "cancel"]
 )
@@ -77,13 +87,16 @@ Draw = Callable[..., Any]
 # rule for each: Hypothesis would leave out a random half of the rules in every example, and with a few examples most
 # of what takes three steps together would never be seen.
 STEPS = {
-    "settle": 12, "claim": 8, "enqueue_many": 4, "settle_and_claim": 4, "retry_failed": 4, "replay": 4, "enqueue": 2,
+    "settle": 16, "claim": 10, "enqueue_many": 4, "settle_and_claim": 4, "retry_failed": 4, "replay": 4, "enqueue": 2,
     "overtake": 3, "enqueue_in_open_transaction": 3, "commit": 3, "roll_back": 2, "time_passes": 4, "days_pass": 2, "die": 3, "rescue": 2,
     "renew": 2, "list_leases": 1, "resign": 3, "release": 2, "cancel": 2, "say_progress": 1, "cancel_and_settle": 3,
     "pause": 1, "resume": 2, "prune": 1,
+    "pause_task": 1, "resume_task": 3, "edit": 2, "edit_in_line": 4, "move": 2, "cancel_where": 1,
 }  # fmt: skip
 # What upsets the rest; some examples go without some of it.
-UPSETS = ("roll_back", "release", "resign", "days_pass", "die", "cancel", "cancel_and_settle", "pause")
+UPSETS = (
+    "roll_back", "release", "resign", "days_pass", "die", "cancel", "cancel_and_settle", "pause", "pause_task", "cancel_where",
+)  # fmt: skip
 
 
 @dataclass
@@ -109,31 +122,32 @@ class Modelled:
     progress: int | None = None  # what its run said last
     failing_since: datetime | None = None
     task: str = "work"
+    line: str | None = None
 
     @property
     def row(self) -> tuple[Any, ...]:
         """What TABLES shows of it."""
         return (
             self.id, self.status, self.queue, self.priority, self.rank, self.available_at, self.run, self.attempts,
-            self.crashes, self.worker, self.claimed_at, self.finished_at, self.reason, self.errors,
+            self.crashes, self.worker, self.claimed_at, self.finished_at, self.line or self.reason, self.errors,
             self.asked, self.progress,
         )  # fmt: skip
 
     def ready(self, at: datetime, rank: int) -> None:
         """Make it wait."""
         self.status, self.available_at, self.rank, self.worker, self.claimed_at = "ready", at, rank, None, None
-        self.asked = self.progress = None
+        self.asked = self.progress = self.line = None
 
     def end(self, status: str, at: datetime, reason: str | None = None) -> None:
         """Make it finished or dead."""
         self.status, self.finished_at, self.reason, self.available_at, self.rank = status, at, reason, None, None
-        self.asked = None
+        self.asked = self.line = None
 
 
 # All jobs; all workers, with negative ids; and, which must not be, violations.
 TABLES = b"""
 select j.id, j.status, j.queue, j.priority, j.rank, j.available_at, j.run, j.attempts, j.crashes, j.worker, j.claimed_at,
-       null::timestamptz, null,
+       null::timestamptz, j.line,
        coalesce((select array_agg(a.run order by a.run) from pgjobs.attempts a where a.job_id = j.id), '{}'),
        j.cancel_reason, (j.progress ->> 'done')::integer
 from pgjobs.jobs j
@@ -193,6 +207,7 @@ class Machine(RuleBasedStateMachine):
         self.jobs: dict[int, Modelled] = {}  # until pruned
         self.workers: dict[int, ModelledWorker] = {}  # that have a row
         self.paused: set[str] = set()
+        self.paused_tasks: set[str] = set()
         self.ids: list[int] = []  # of all jobs that ever were committed
         self.leases: list[Lease] = []  # all that were ever given
         self.tells: set[int] = set()  # workers that know what to enqueue for a death
@@ -232,6 +247,12 @@ class Machine(RuleBasedStateMachine):
                 possible = any(job.status == "dead" for job in self.jobs.values())
             case "resume":
                 possible = bool(self.paused)
+            case "resume_task":
+                possible = bool(self.paused_tasks)
+            case "edit_in_line":
+                possible = any(job.line for job in self.jobs.values())
+            case "edit":
+                possible = bool(self.ids)
             case _:
                 possible = True
         return possible and step not in self.left_out
@@ -311,7 +332,9 @@ class Machine(RuleBasedStateMachine):
 
     def _job(self, id: int, spec: Spec) -> Modelled:
         at = max(self.now, self.now + (spec.delay or timedelta(0)))
-        return Modelled(int(id), spec.queue, int(spec.priority), spec.max_attempts, at, int(spec.priority))
+        return Modelled(
+            int(id), spec.queue, int(spec.priority), spec.max_attempts, at, int(spec.priority), task=spec.task
+        )
 
     def _committed(self, jobs: list[Modelled]) -> None:
         for job in jobs:
@@ -397,13 +420,20 @@ class Machine(RuleBasedStateMachine):
                 ),
                 key=lambda job: (job.available_at, job.id),
             )
-        expected = sorted(expected[:limit], key=lambda job: (job.rank, job.available_at, job.id))
+        picked = expected[:limit]
+        for job in picked:
+            if job.task in self.paused_tasks:
+                job.status, job.line = "waiting", f"task/{job.task}"
+                self._saw("parked")
+        expected = sorted(
+            (job for job in picked if job.status == "ready"), key=lambda job: (job.rank, job.available_at, job.id)
+        )
         assert step.claimed == [
             Claimed(
                 "claimed", job.id, job.run + 1, job.queue, job.rank or 0, claimed.available_at, job.task,
-                "{}" if job.task == "work" else claimed.payload, job.priority,
+                "{}" if job.task != "tell" else claimed.payload, job.priority,
                 job.attempts, job.crashes, job.max_attempts, None, claimed.enqueued_at,
-                None if job.task == "work" else claimed.metadata,
+                None if job.task != "tell" else claimed.metadata,
             )
             for job, claimed in zip(expected, step.claimed, strict=False)
         ]  # fmt: skip
@@ -411,14 +441,14 @@ class Machine(RuleBasedStateMachine):
         for job, claimed in zip(expected, step.claimed, strict=True):
             assert datetime.fromisoformat(claimed.available_at) == job.available_at
         assert set(step.paused) == self.paused & set(scan.queues)
-        assert (step.cursor is not None) == (len(expected) == limit)
+        assert (step.cursor is not None) == (len(picked) == limit)
         worker.cursors.advance(scan, step)
         for job in expected:
             job.status, job.worker, job.claimed_at = "running", worker.id, self.now
             job.run += 1
             self.leases.append(Lease(job.id, job.run, worker.id))
         self._saw("claimed", bool(expected))
-        self._saw("claim was full", len(expected) == limit)
+        self._saw("claim was full", len(picked) == limit)
         self._saw("claim left out a paused queue", bool(step.paused))
 
     def _holders(self) -> list[int]:
@@ -711,7 +741,7 @@ class Machine(RuleBasedStateMachine):
         self._cancel(draw(st.lists(st.sampled_from(self.ids), min_size=1, max_size=3)))
 
     def _cancel(self, ids: list[int]) -> None:
-        waiting = sorted({id for id in ids if id in self.jobs and self.jobs[id].status == "ready"})
+        waiting = sorted({id for id in ids if id in self.jobs and self.jobs[id].status in WAIT})
         running = sorted({id for id in ids if id in self.jobs and self.jobs[id].status == "running"})
         assert self.client.cancel(ids, "not needed") == Cancellation(waiting, running, [])
         for id in waiting:
@@ -762,6 +792,98 @@ class Machine(RuleBasedStateMachine):
         self.db.execute("select pgjobs.resume(%s)", (queue,))
         self.paused.discard(queue)
 
+    def pause_task(self, draw: Draw) -> None:
+        task = draw(st.sampled_from(["work", "rare", "rare", "rare"]))
+        self.client.pause(task=task)
+        self.paused_tasks.add(task)
+
+    def resume_task(self, draw: Draw) -> None:
+        self._resume_task(draw(st.sampled_from(sorted(self.paused_tasks))))
+
+    def _resume_task(self, task: str) -> None:
+        self.client.resume(task=task)
+        self.paused_tasks.discard(task)
+        for job in self._waiting():
+            if job.line == f"task/{task}":
+                job.status, job.line = "ready", None
+                job.available_at = max(job.available_at or self.now, self.now)
+                self._saw("taken out of line")
+        assert self.client.resume_tasks(100) == 0
+        self._heard_again()
+
+    def edit(self, draw: Draw) -> None:
+        self._edit(draw(st.sampled_from(self.ids)), draw(edits))
+
+    def edit_in_line(self, draw: Draw) -> None:
+        self._edit(draw(st.sampled_from([job.id for job in self._waiting() if job.line])), draw(edits))
+
+    def _edit(self, id: int, change: Edit) -> None:
+        job = self.jobs.get(id)
+        if job is None or job.status not in WAIT:
+            with refused(JobNotFound if job is None else JobNotWaiting):
+                self.client.edit(id, change)
+            self._saw("edit was refused", job is not None)
+            return
+        self.client.edit(id, change)
+        assert job.available_at is not None
+        if change.delay is not None:
+            job.available_at = max(self.now, self.now + change.delay)
+        elif change.queue is not None or change.priority is not None:
+            job.available_at = max(self.now, job.available_at)
+        if change.priority is not None:
+            job.priority = job.rank = change.priority
+        job.queue = change.queue or job.queue
+        job.max_attempts = change.max_attempts or job.max_attempts
+        self._heard_again()
+        self._saw("edited")
+        self._saw("edited in line", job.status == "waiting")
+
+    def move(self, draw: Draw) -> None:
+        queue, to_queue = draw(st.sampled_from([("a", "b"), ("b", "a")]))
+        filter = JobFilter(queue=queue, task=draw(st.sampled_from([None, "work"])), status=draw(live))
+        limit, after = draw(limits), draw(st.sampled_from([0, 0, *self.ids]))
+        chosen = self._fitting(filter, limit, after)
+        assert self.client.move(to_queue, filter, limit, after) == [job.id for job in chosen]
+        for job in chosen:
+            assert job.available_at is not None
+            job.queue, job.available_at = to_queue, max(self.now, job.available_at)
+        self._heard_again()
+        self._saw("moved", bool(chosen))
+
+    def cancel_where(self, draw: Draw) -> None:
+        queue, task = draw(st.sampled_from(["a", "b", None])), draw(st.sampled_from([None, "rare"]))
+        filter = JobFilter(queue=queue, task=task, status=draw(live))
+        limit, after = draw(st.integers(1, 2)), draw(st.sampled_from([0, 0, *self.ids]))
+        chosen = self._fitting(filter, limit, after)
+        done = self.client.cancel_where(filter, "not needed", limit, after)
+        assert done == Cancellation([job.id for job in chosen], [], [])
+        for job in chosen:
+            job.end("cancelled", self.now, "not needed")
+        self._saw("cancelled by conditions", bool(chosen))
+
+    def _fitting(self, filter: JobFilter, limit: int, after: int) -> list[Modelled]:
+        """What fits, by the model, and by a list that changes nothing."""
+        chosen = [
+            job
+            for job in self._waiting()
+            if job.id > after
+            and filter.queue in (None, job.queue)
+            and filter.task in (None, job.task)
+            and filter.status in (None, "scheduled" if _scheduled(job, self.now) else job.status)
+        ][:limit]
+        assert self.client.matching(filter, limit, after) == [job.id for job in chosen]
+        return chosen
+
+    def _waiting(self) -> list[Modelled]:
+        return [job for _, job in sorted(self.jobs.items()) if job.status in WAIT]
+
+    def _heard_again(self) -> None:
+        """Claimers hear of keys that were written again."""
+        for message in self.ear.heard():
+            for worker in self.slots:
+                if "since" in message and message["queue"] in SLOTS[worker.slot]:
+                    worker.cursors.back_to(message["queue"], message["since"])
+
     def prune(self, draw: Draw) -> None:
         next_slot = (_period(self.now) + 1) % 16
         gone = [
@@ -795,6 +917,9 @@ class Machine(RuleBasedStateMachine):
         for queue in sorted(self.paused):
             self.db.execute("select pgjobs.resume(%s)", (queue,))
         self.paused.clear()
+        for task in sorted(self.paused_tasks):
+            self._resume_task(task)
+        assert self.client.task_overview() == []
         self._pass(timedelta(hours=2))
         self._rescue(1000)
         assert not self.workers
@@ -816,6 +941,10 @@ class Machine(RuleBasedStateMachine):
         assert what in WORTH
         if really:
             self.happened[what] += 1
+
+
+def _scheduled(job: Modelled, now: datetime) -> bool:
+    return job.status == "ready" and job.available_at is not None and job.available_at > now
 
 
 def _period(at: datetime) -> int:

@@ -75,6 +75,11 @@ MUTANTS = {
     ),
     "jobs are enqueued in the past": Mutant("enqueue", "greatest(v_now, coalesce(p_available_at, v_now + p_delay))",
         "coalesce(p_available_at, v_now + p_delay, v_now)"),
+    "jobs of a paused task are claimed": Mutant("claim", "and j.task = any (v_parks);", "and j.task = '';"),
+    "jobs come out of line in the past": Mutant("take_back", "greatest(j.available_at, v_now)", "j.available_at"),
+    "an edited job comes back in the past": Mutant("edit", "greatest(v_now, v_job.available_at)", "v_job.available_at"),
+    "a moved job comes back in the past": Mutant("move", "greatest(j.available_at, v_now)", "j.available_at"),
+    "running jobs are moved": Mutant("pick", "j.status <> 'running'", "true"),
     "the slot of today is pruned": Mutant("prune", "(pgjobs.history_slot(pgjobs.now()) + 1) & 15",
         "pgjobs.history_slot(pgjobs.now())"),
 }  # fmt: skip
@@ -82,6 +87,8 @@ MUTANTS = {
 
 # These take more than two seconds to be noticed.
 SLOW = {
+    "a rescue knows of no request",
+    "any run may say its progress",
     "a completed run need not be the current one",
     "a crash is told to nobody",
     "a death sets off a chain",

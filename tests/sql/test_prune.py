@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from pgjobs.calls import Pruned
 from pgjobs.errors import JobNotFound
 from pgjobs.job import Status
 from tests.conftest import Clock, Connection
@@ -110,3 +111,64 @@ def test_a_slot_that_somebody_reads_is_left_for_later_without_waiting(connect: C
     reader.rollback()
     assert client(db).prune() is True
     assert in_history(db) == []
+
+
+# What people ask for: prune(older_than).
+
+
+def prune_all(connection: Connection, older_than: timedelta, limit: int = 100) -> dict[int, Pruned]:
+    """Prune every slot with one call; return what was done where."""
+    did = {slot: client(connection).prune_history(older_than, slot, limit) for slot in range(SLOTS)}
+    return {slot: pruned for slot, pruned in did.items() if pruned.jobs}
+
+
+def test_what_finished_longer_ago_goes_and_the_rest_stays(db: Connection, clock: Clock) -> None:
+    set_to(db, clock, start_of_period(now(db)) + timedelta(hours=1))
+    ids = []
+    for _ in range(6):
+        ids.append(finish_one(db))
+        clock.advance(PERIOD / 4)
+    # In three periods, of four, two and no jobs; the limit lies in the first.
+    (pruned,) = prune_all(db, PERIOD * 1.2).values()
+    assert (pruned.jobs, pruned.emptied, pruned.last) == (2, False, ids[1])
+    assert in_history(db) == ids[2:]
+    assert [pruned.jobs for pruned in prune_all(db, timedelta(0)).values()] == [2, 2]
+    assert in_history(db) == []
+
+
+def test_a_slot_whose_period_is_over_for_so_long_goes_as_a_whole(db: Connection, clock: Clock) -> None:
+    for _ in range(3):
+        finish_one(db)
+    set_to(db, clock, start_of_period(now(db)) + 3 * PERIOD)
+    kept = finish_one(db)
+    (pruned,) = prune_all(db, 2 * PERIOD, limit=1).values()
+    assert (pruned.jobs, pruned.emptied) == (3, True)
+    assert in_history(db) == [kept]
+
+
+def test_a_slot_that_somebody_reads_is_pruned_row_by_row_without_waiting(connect: Connect) -> None:
+    db, reader = connect(), connect(autocommit=False)
+    clock = Clock(db)
+    _, second, third = (finish_one(db) for _ in range(3))
+    clock.advance(3 * PERIOD)
+    assert one(reader, "select count(*) from pgjobs.job_history") == 3
+    db.execute("set statement_timeout = '10 s'")
+    ((slot, pruned),) = prune_all(db, PERIOD, limit=2).items()
+    assert (pruned.jobs, pruned.emptied, pruned.last) == (2, False, second)
+    assert client(db).prune_history(PERIOD, slot, 2, second).last == third
+    assert client(db).prune_history(PERIOD, slot, 2, third) == Pruned(0, False, None)
+    reader.rollback()
+
+
+def test_people_prune_with_one_call_and_hear_how_many_went(db: Connection, clock: Clock) -> None:
+    dead = Worker(db)
+    enqueue_one(db)
+    dead.settle(dead.claim_one(), "fail")
+    for _ in range(3):
+        finish_one(db)
+    clock.advance(timedelta(days=1))
+    kept = finish_one(db)
+    assert one(db, "select pgjobs.prune()") == 0
+    assert one(db, "select pgjobs.prune('1 hour')") == 3
+    assert in_history(db) == [kept]
+    assert one(db, "select count(*) from pgjobs.dead_letters") == 1

@@ -31,6 +31,7 @@ FIRST_COLUMN = {
     "jobs_pkey": "id",
     "jobs_ready": "queue",
     "jobs_running": "worker",
+    "jobs_waiting": "line",
     "attempts_pkey": "job_id",
     "dead_letters_pkey": "id",
     "dead_letters_by_queue": "(queue|id)",  # skipping through so few queues is no harm
@@ -126,7 +127,7 @@ def fill(db: Connection, count: int = 100_000) -> None:
 
 
 # In the application's sessions it is for the application to say what is worth to be compiled.
-OF_APPLICATIONS = ("enqueue", "enqueue_many", "retry_failed", "cancel", "cancel_running")
+OF_APPLICATIONS = ("enqueue", "enqueue_many", "retry_failed", "cancel", "cancel_running", "edit", "cancel_where")
 
 
 def wrong(found: dict[str, list[str]]) -> dict[str, list[str]]:

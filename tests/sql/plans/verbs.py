@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from pgjobs import calls
-from pgjobs.calls import Call, Filter, Settlement, Step
+from pgjobs.calls import Call, Edit, Filter, JobFilter, Settlement, Step
 from pgjobs.connections import PsycopgRunner, run
 from pgjobs.job import Claimed, Lease, Progress
 from pgjobs.worker.cursors import Cursors
@@ -18,6 +19,7 @@ T = TypeVar("T")
 Measure = Callable[[Call[Any]], Any]
 
 QUEUE = "measured"
+HELD = "held"  # a task that is paused now and then
 BATCH = 10  # jobs in every measured call
 OVERLAP = timedelta(seconds=0.2)
 SECOND = timedelta(seconds=1)
@@ -30,6 +32,7 @@ class Bench:
         self.db = db
         self.clock = clock
         self.cursors = Cursors([QUEUE])
+        self.numbers = itertools.count()
         self.worker = self.register(timedelta(days=9))
 
     def each(self, measure: Callable[[Connection, Call[Any]], T]) -> dict[str, T]:
@@ -47,8 +50,12 @@ class Bench:
     def register(self, lease: timedelta) -> int:
         return self.run(calls.register("bench", "here", 1, "0", [QUEUE], 10, lease))
 
-    def enqueuing(self, count: int) -> Call[list[int]]:
-        jobs = [{"task": "t", "queue": QUEUE, "payload": {"n": n}} for n in range(count)]
+    def enqueuing(self, count: int, task: str = "t") -> Call[list[int]]:
+        """Jobs of another task than t are the first to be claimed, whatever lies around."""
+        jobs = [
+            {"task": task, "priority": 0 if task == "t" else -2, "queue": QUEUE, "payload": {"n": n}}
+            for n in range(count)
+        ]
         return Call(
             "select id from pgjobs.enqueue_many_v1(%s::jsonb, true)",
             (json.dumps(jobs),),
@@ -242,7 +249,78 @@ def cancel_asked(bench: Bench, measure: Measure) -> Any:
 
 def progress(bench: Bench, measure: Measure) -> Any:
     leases = [Lease(job.id, job.run, bench.worker) for job in bench.enqueue_and_claim()]
+    # Fill the page they lie on: where there is room for their next versions they cost less, and that is chance.
+    jobs = "insert into pgjobs.jobs (queue, task, wake) select 'another', 't', false from generate_series(1, 100)"
+    bench.db.execute(jobs.encode())
     return measure(calls.progress(leases, [Progress(1, 2, "half")] * BATCH))
+
+
+def clear_failed(bench: Bench, measure: Measure) -> Any:
+    jobs = bench.enqueue_and_claim()
+    bench.settle(others(jobs, "fail", error="E", message="m"))
+    return measure(calls.clear_failed(Filter(ids=[job.id for job in jobs]), BATCH))
+
+
+def cancel_where(bench: Bench, measure: Measure) -> Any:
+    ids = bench.run(bench.enqueuing(BATCH))
+    return measure(calls.cancel_where(JobFilter(queue=QUEUE), None, BATCH, ids[0] - 1))
+
+
+def move(bench: Bench, measure: Measure) -> Any:
+    ids = bench.run(bench.enqueuing(BATCH))
+    cost = measure(calls.move("moved", JobFilter(queue=QUEUE), BATCH, ids[0] - 1))
+    bench.run(calls.cancel(ids, None))
+    return cost
+
+
+def edit(bench: Bench, measure: Measure) -> Any:
+    (id,) = bench.run(bench.enqueuing(1))
+    cost = measure(calls.edit(id, Edit(priority=1)))
+    bench.run(calls.cancel([id], None))
+    return cost
+
+
+def claim_and_park(bench: Bench, measure: Measure) -> Any:
+    """Half of what it takes is of a paused task."""
+    bench.run(calls.pause(task=HELD))
+    held = bench.run(bench.enqueuing(BATCH // 2, HELD))
+    bench.enqueue(BATCH // 2)
+    cost = measure(bench.claiming())
+    bench.run(calls.cancel(held, None))
+    bench.run(calls.resume(task=HELD))
+    bench.run(calls.resume_tasks(BATCH))
+    return cost
+
+
+def claim_where_jobs_are_parked(bench: Bench, measure: Measure) -> Any:
+    bench.run(calls.pause(task=HELD))
+    held = bench.run(bench.enqueuing(BATCH, HELD))
+    bench.clock.advance(SECOND)
+    assert bench.claim() == []
+    bench.enqueue()
+    cost = measure(bench.claiming())
+    bench.run(calls.cancel(held, None))
+    bench.run(calls.resume(task=HELD))
+    bench.run(calls.resume_tasks(BATCH))
+    return cost
+
+
+def resume(bench: Bench, measure: Measure) -> Any:
+    # A task of its own: a resume walks the dead entries of its line.
+    task = f"{HELD} {next(bench.numbers)}"
+    bench.run(calls.pause(task=task))
+    bench.run(bench.enqueuing(BATCH, task))
+    bench.clock.advance(SECOND)
+    assert bench.claim() == []
+    cost = measure(calls.resume(task=task))
+    assert bench.run(calls.resume_tasks(BATCH)) == 0
+    bench.clock.advance(SECOND)
+    assert {job.task for job in bench.claim()} == {task}
+    return cost
+
+
+def resume_nothing(bench: Bench, measure: Measure) -> Any:
+    return measure(calls.resume_tasks(BATCH))
 
 
 def look_up(bench: Bench, measure: Measure) -> Any:
@@ -264,5 +342,6 @@ def watch_what_is_over(bench: Bench, measure: Measure) -> Any:
 VERBS: list[Callable[[Bench, Measure], Any]] = [
     enqueue, enqueue_many, claim, claim_more_than_there_is, claim_nothing, claim_nothing_idly, complete, retry, fail,
     snooze, release, settle_what_is_fenced, settle_and_claim, leases, renew, rescue, rescue_nobody, resign,
-    retry_failed, cancel, cancel_running, cancel_asked, progress, look_up, watch_what_lives, watch_what_is_over,
+    retry_failed, cancel, cancel_running, cancel_asked, progress, clear_failed, cancel_where, move, edit, claim_and_park,
+    claim_where_jobs_are_parked, resume, resume_nothing, look_up, watch_what_lives, watch_what_is_over,
 ]  # fmt: skip
