@@ -227,6 +227,7 @@ FIGURES = {
     "resign": 144, "retry_failed": 171, "cancel": 121,
     "cancel_running": 142, "cancel_asked": 12, "progress": 142, "clear_failed": 113, "cancel_where": 135, "move": 95,
     "edit": 15, "claim_and_park": 124, "claim_where_jobs_are_parked": 120, "resume": 122, "resume_nothing": 2, "look_up": 40,
+    "watch_what_lives": 30, "watch_what_is_over": 34,
 }  # fmt: skip
 
 
