@@ -27,6 +27,7 @@ from pgjobs.errors import (
     TransactionRequired,
     UnknownTask,
     WaitTimeout,
+    WorkerFailed,
     WorkerStuck,
 )
 from pgjobs.hooks import Event
@@ -85,6 +86,7 @@ __all__ = [
     "UnknownTask",
     "WaitTimeout",
     "Worker",
+    "WorkerFailed",
     "WorkerOptions",
     "WorkerStatus",
     "WorkerStuck",
