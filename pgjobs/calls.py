@@ -96,6 +96,7 @@ class Step:
     scanned_to: str | None  # and from when on they are to be scanned next
     due_in: timedelta | None  # when the next job falls due
     dead: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # (id, run): settled, and a dead letter now
+    cancelled: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # it failed, but somebody had asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def claim(worker: int, limit: int, scan: Scan) -> Call[Step]:
 
 def _read_step(rows: Rows) -> Step:
     claimed: list[Claimed] = []
-    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": []}
+    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": [], "cancelled": []}
     paused: list[str] = []
     cursor = None
     scanned, scanned_to, due_in = 0, None, None
@@ -182,6 +183,7 @@ def _read_step(rows: Rows) -> Step:
         scanned_to,
         due_in,
         unsettled["dead"],
+        unsettled["cancelled"],
     )
 
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pgjobs.calls import Settlement
 from pgjobs.context import JobContext
@@ -16,6 +16,9 @@ from pgjobs.task import Task
 
 BATCH = 1_000  # outcomes a statement; more only make it longer
 BATCH_LENGTH = 32 * 1024 * 1024  # characters of their results together, unless one alone is longer
+
+# What became of the job when that is not what the run alone would say.
+Ending = Literal["dead", "cancelled"] | None
 
 
 @dataclass(slots=True)
