@@ -17,7 +17,6 @@ from pgjobs.payload import decode
 from pgjobs.task import ExecutorName, Task
 from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import timed_out
-from pgjobs.worker.settler import max_attempts
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -120,18 +119,14 @@ def _judged(failed: Failed, task: Task[Any, Any], job: Claimed) -> Failed:
 
 def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:
     """Return what the handler can know about its run."""
+    options = task.options_
     return JobContext(
-        id=job.id,
-        run=job.run,
-        queue=job.queue,
-        task=job.task,
-        attempt=job.attempts + 1,
-        max_attempts=max_attempts(job, task),
-        enqueued_at=datetime.fromisoformat(job.enqueued_at),
-        started_at=datetime.now(UTC),
-        timeout=task.options_.timeout if job.timeout is None else timedelta(seconds=job.timeout),
-        metadata=None if job.metadata is None else decode(job.metadata),
-    )
+        job.id, job.run, job.queue, job.task, job.attempts + 1,
+        options.max_attempts if job.max_attempts is None else job.max_attempts,
+        datetime.fromisoformat(job.enqueued_at), datetime.now(UTC),
+        options.timeout if job.timeout is None else timedelta(seconds=job.timeout),
+        None if job.metadata is None else decode(job.metadata),
+    )  # fmt: skip
 
 
 def _not_yet(job: Claimed, why: str) -> Outcome:

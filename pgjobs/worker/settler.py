@@ -56,14 +56,16 @@ class Outbox:
         if self.waiting:
             self._entries = deque(sorted(self._entries, key=lambda entry: entry.lease in self.waiting))
         entries = self._entries
+        worker = entries[0].lease.worker if entries else 0
         size = 0
-        while entries and len(taken) < limit and (not taken or entries[0].lease.worker == taken[0].lease.worker):
-            if entries[0].lease in self.waiting:
+        while entries and len(taken) < limit:
+            entry = entries[0]
+            if entry.lease.worker != worker or entry.lease in self.waiting:
                 break
-            outcome = entries[0].outcome
-            size += len(outcome.result) if type(outcome) is Done else 0
-            if taken and size > BATCH_LENGTH:
-                break
+            if type(entry.outcome) is Done:
+                size += len(entry.outcome.result)
+                if taken and size > BATCH_LENGTH:
+                    break
             taken.append(entries.popleft())
         return taken
 

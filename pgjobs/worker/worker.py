@@ -56,13 +56,9 @@ class Worker:
     """
 
     def __init__(
-        self,
-        tasks: Mapping[str, Task[Any, Any]],
-        dsn: str,
-        options: WorkerOptions,
-        hooks: Hooks | None = None,
+        self, tasks: Mapping[str, Task[Any, Any]], dsn: str, options: WorkerOptions, hooks: Hooks | None = None,
         keeping: MakeKeeping | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.options = options
         self.id = 0
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
@@ -86,17 +82,10 @@ class Worker:
             "thread": self._stuck.threads,
             "process": ProcessExecutor(),
         }
-        self._runs = Runs(
-            tasks,
-            Runner(tasks, self._executors),
-            self._slots,
-            self._claimer,
-            self._events,
-            self._stop,
-            self._changed.set,
-        )
+        runner, changed = Runner(tasks, self._executors), self._changed.set
+        self._runs = Runs(tasks, runner, self._slots, self._claimer, self._events, self._stop, changed)
         self._cancels = Cancels(self._claimer, self._runs)
-        wakeups = Wakeups(options.queues, self._claimer, self._cancels, self._changed.set)
+        wakeups = Wakeups(options.queues, self._claimer, self._cancels, changed)
         self._listener = Listener(dsn, wakeups.heard, wakeups.listening)
 
     @property
@@ -272,7 +261,7 @@ class Worker:
     async def _come_back(self, error: Exception) -> None:
         self._events.teller.tell("error", None, failure(error))
         client = await self._session.come_back(
-            error, self._stop, self._runs.__len__, self._outbox.__len__, lambda: self._keeper.check()
+            error, self._stop, self._runs.__len__, self._outbox.__len__, self._keeper.check
         )
         if client is not None:
             self._claimer.attach(client)
@@ -294,7 +283,7 @@ class Worker:
         self._claimer.pace.woken(time.monotonic(), 0)
         self._changed.set()
 
-    # What others say, some of them in other threads
+    # What others say
 
     def _lost_in_thread(self, worker: int) -> None:
         self._loop.call_soon_threadsafe(self._lost, worker)

@@ -28,6 +28,7 @@ from pgjobs.payload import encode_result
 from pgjobs.task import Task
 from pgjobs.worker.event_loop import run_to_end
 from pgjobs.worker.executors.calling import acall, call
+from pgjobs.worker.executors.in_loop import timed_out
 
 SAY_EVERY = 0.2  # seconds between two messages of progress
 
@@ -82,7 +83,8 @@ def _run(order: Order, loop: asyncio.Runner) -> Outcome:
             result = variables.run(call, task, order.arguments, order.context)
         return Done(encode_result(result, task=order.task))
     except JobInterrupted as error:
-        return Failed("JobInterrupted", str(error))
+        # It may see that its time is over a moment before the worker kills it for that.
+        return timed_out(order.context) if order.context.expired else Failed("JobInterrupted", str(error))
     except BaseException as error:
         # Here, where the exception is: it does not travel.
         return task.options_.policy.outcome(error, order.context.attempt) if task is not None else from_exception(error)
