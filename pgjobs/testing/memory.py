@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn, cast
 
 from pgjobs.async_client import AsyncClient
-from pgjobs.calls import Filter, QueueStatus
+from pgjobs.calls import Cancellation, Filter, QueueStatus
 from pgjobs.client import Client
 from pgjobs.errors import JobNotFound
 from pgjobs.job import Claimed, Job, JobId, Lease, Spec, Status
@@ -88,13 +88,13 @@ class InMemory:
             ]
             return [row.job() for row in rows[:limit]]
 
-    def cancel(self, ids: Sequence[int], reason: str | None = None) -> list[int]:
-        """Cancel jobs that wait and return the ids that were cancelled."""
+    def cancel(self, ids: Sequence[int], reason: str | None = None) -> Cancellation:
+        """Cancel jobs that wait, ask those that run to stop, and return which is which."""
         with self._lock:
             chosen = [row for id in sorted(set(ids)) if (row := self._rows.get(id)) and row.status is Status.READY]
             for row in chosen:
                 row.finish(self.now(), Status.CANCELLED, reason=reason)
-            return [row.id for row in chosen]
+            return Cancellation([row.id for row in chosen], [], [])
 
     def failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
         """List the ids of dead letters that fit, smallest first, and change nothing."""

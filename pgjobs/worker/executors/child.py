@@ -83,7 +83,7 @@ def _run(order: Order, loop: asyncio.Runner) -> Outcome:
             result = variables.run(call, task, order.arguments, order.context)
         return Done(encode_result(result, task=order.task))
     except JobInterrupted as error:
-        # It may see that its time is over a moment before the worker kills it for that.
+        # It looked at the clock a moment before the worker did.
         return timed_out(order.context) if order.context.expired else Failed("JobInterrupted", str(error))
     except BaseException as error:
         # Here, where the exception is: it does not travel.
