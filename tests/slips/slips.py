@@ -78,7 +78,7 @@ COMMANDS = (
          ("'soon' is not a duration like 30s, 5m",), status=2),
     Slip("a priority that is none", "pgjobs enqueue write_invoice --priority urgent",
          ("'urgent' is not one of critical (-2), high (-1)",), status=2),
-    Slip("a worker of no slots", "pgjobs worker --app jobs:app --concurrency 0", ("0 is not in the range",), status=2),
+    Slip("a worker of no slots", "pgjobs worker --app jobs:app --concurrency 0", ("'0' is no number from 1 to 10000",), status=2),
     Slip("a lease shorter than the renewals", "pgjobs worker --app jobs:app --lease 100ms",
          ("A lease must be a second or longer",)),
 )  # fmt: skip

@@ -109,8 +109,8 @@ def test_one_job_that_makes_no_sense_refuses_them_all(db: Connection) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"task": None}, "The name of a task must have 1 to 200 characters."),
-    ({"queue": ""}, "The name of a queue must have 1 to 200 characters."),
+    ({"task": None}, "The name of a task must have 1 to 200 characters, none of them a control character."),
+    ({"queue": ""}, "The name of a queue must have 1 to 200 characters, none of them a control character."),
     ({"payload": [1]}, "The payload of a job must be a JSON object: the arguments of the task by name."),
     ({"max_attempts": 0}, "max_attempts must be from 1 to 32767, not 0."),
     ({"timeout": 0}, "A timeout must be longer than nothing, not 00:00:00."),
