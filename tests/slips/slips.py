@@ -128,7 +128,6 @@ TASK = (
          ("run it by the async or process executor",)),
     Slip("a function that blocks in the event loop", '@app.task(executor="async")\ndef f(): ...',
          ("is not a coroutine function", "async def")),
-    Slip("a generator", "@app.task\ndef f():\n    yield 1", ("generator function", "returns its result")),
     Slip("arguments without names", "@app.task\ndef f(*ids): ...", ("cannot take *ids", "arguments by name")),
     Slip("two tasks of one name", "@app.task(name='write_invoice')\ndef f(): ...",
          ("a task named write_invoice already", "name=")),
