@@ -64,6 +64,6 @@ def test_looking_and_waiting_need_no_transaction(face: Face, app: pgjobs.App, ta
     face.do(connection.commit())
     assert face.job(app, id).payload == {"letter_id": 7}
     with face.client(app) as client:
-        assert face.do(client.cancel([id])) == [id]
+        assert face.do(client.cancel([id])).cancelled == [id]
     with pytest.raises(pgjobs.JobCancelled):
         app.wait_for(id)

@@ -27,6 +27,7 @@ from pgjobs.outcome import Done, Failed, Outcome, from_exception
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
 from pgjobs.worker.executors.calling import acall, call
+from pgjobs.worker.executors.in_loop import timed_out
 
 SAY_EVERY = 0.2  # seconds between two messages of progress
 
@@ -80,7 +81,8 @@ def _run(order: Order, loop: asyncio.Runner) -> Outcome:
             result = variables.run(call, task, order.arguments, order.context)
         return Done(encode_result(result, task=order.task))
     except JobInterrupted as error:
-        return Failed("JobInterrupted", str(error))
+        # It looked at the clock a moment before the worker did.
+        return timed_out(order.context) if order.context.expired else Failed("JobInterrupted", str(error))
     except BaseException as error:
         # Here, where the exception is: it does not travel.
         return task.options_.policy.outcome(error, order.context.attempt) if task is not None else from_exception(error)
