@@ -20,7 +20,7 @@ from pgjobs import checks
 from pgjobs.backoff import Backoff, Computed, Exponential, Steps
 from pgjobs.errors import ConfigurationError
 from pgjobs.outcome import Failed, Outcome, failure, said
-from pgjobs.payload import printable
+from pgjobs.payload import storable
 
 ErrorFilter = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 RetryAfter = Backoff | Sequence[timedelta | float] | Callable[[int, BaseException], timedelta | float]
@@ -90,7 +90,7 @@ def _matches(wanted: ErrorFilter, error: BaseException, of_a_group: Callable[[li
 
 def _noted(failed: Failed, what: str, error: BaseException) -> Failed:
     return dataclasses.replace(
-        failed, message=f"{failed.message} ({what} of its task raised {printable(type(error).__name__, 100)})"
+        failed, message=f"{failed.message} ({what} of its task raised {storable(type(error).__name__, 100)})"
     )
 
 

@@ -11,7 +11,7 @@ from pgjobs.errors import InvalidJob, JobNotFound
 from pgjobs.job import Priority, Spec, Status
 from tests.conftest import Clock, Connection
 from tests.differences import refusal_of_an_infinite_interval
-from tests.sql.by_hand import Connect, client, enqueue_one, job, now, one
+from tests.sql.by_hand import Connect, client, enqueue_one, flagged, job, now, one
 from tests.sql.one_database import one_database
 
 database, dsn = one_database()
@@ -178,11 +178,6 @@ def test_a_job_that_would_never_be_due_is_refused(db: Connection) -> None:
 
 
 # Which rows announce their queue when the transaction commits
-
-
-def flagged(connection: Connection) -> list[str]:
-    """The tasks of the jobs that are flagged to announce their queue."""
-    return [task for (task,) in connection.execute("select task from pgjobs.jobs where wake order by id")]
 
 
 def test_the_first_job_of_each_queue_in_a_transaction_is_flagged(connect: Connect) -> None:

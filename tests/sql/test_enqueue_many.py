@@ -13,7 +13,7 @@ import pytest
 from pgjobs.errors import InvalidJob
 from pgjobs.job import Priority, Spec
 from tests.conftest import Clock, Connection
-from tests.sql.by_hand import Connect, client, now, one
+from tests.sql.by_hand import Connect, client, flagged, now, one
 from tests.sql.one_database import one_database
 
 database, dsn = one_database()
@@ -123,10 +123,6 @@ def test_each_is_held_to_the_rules_for_one_job(db: Connection) -> None:
         with pytest.raises(psycopg.Error) as refusal:
             many(db, {"task": "work", "payload": {}, **spec})
         assert (refusal.value.sqlstate, refusal.value.diag.message_primary) == ("PJ001", sentence)
-
-
-def flagged(connection: Connection) -> list[str]:
-    return [task for (task,) in connection.execute("select task from pgjobs.jobs where wake order by id")]
 
 
 def test_the_job_that_is_due_first_announces_its_queue(db: Connection) -> None:
