@@ -113,6 +113,17 @@ class EmbeddedPostgres:
         if not self._detached and (self._server is None or self._server.starter == os.getpid()):
             self._tidy(immediate)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server that was started has ended, though nobody stopped it."""
+        return _started(self._server).has_ended
+
+    def start_again(self) -> None:
+        """Start a server that has ended, on its port: the DSN stays. What was committed is there."""
+        deadline = time.monotonic() + self._start_timeout.total_seconds()
+        _refuse_if_served(self.folder / "data", deadline)
+        self._launch(_account_for(self.folder), deadline, _started(self._server).port)
+
     def detach(self) -> None:
         """Let the server and its folder outlive this process; stop() does nothing from now on.
 
@@ -333,6 +344,10 @@ class _Server:
         self.pid = self._process.pid
         if account:
             _give((self._log,), account.uid, account.gid)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
 
     def is_ready(self, deadline: float) -> bool:
         """Wait until the server takes connections (True), or has ended or the time is up (False)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from itertools import pairwise
 
@@ -22,6 +23,11 @@ def span(duration: timedelta) -> str:
             rest = int(seconds % size // part)
             return f"{int(seconds // size)}{unit}" + (f" {rest}{smaller}" if rest else "")
     return f"{int(seconds)}s"
+
+
+def ended(status: int) -> str:
+    """Say how a process ended, by its return code as subprocess has it."""
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
 def printable(text: str) -> str:

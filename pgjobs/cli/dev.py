@@ -24,9 +24,12 @@ from pgjobs import schema, settings
 from pgjobs.cli import project
 from pgjobs.cli.durations import DURATION
 from pgjobs.cli.target import Command, Target, pass_target
+from pgjobs.embedded import EmbeddedPostgres
 from pgjobs.errors import ConfigurationError
+from pgjobs.texts import ended
 
 FOLDER = ".pgjobs"
+TICK = 0.2  # seconds after which we look whether the private server still runs
 KEPT_BY_ROOT = Path("/var/lib/pgjobs")  # for root's projects in a folder that nobody else may enter
 
 
@@ -67,37 +70,60 @@ def dev(target: Target, data: Path | None, queues: tuple[str, ...], concurrency:
         "dsn": target.dsn, "app": target.app, "debug": target.debug,
         "queues": queues, "concurrency": concurrency, "grace": grace.total_seconds(),
     }  # fmt: skip
-    with _stopping() as stop, _database(target, data) as dsn:
+    with _stopping() as stop, _database(target, data) as database:
+        dsn = database.dsn
         done = schema.migrate(dsn)
         _say(f"The schema pgjobs is at revision {done.after}.")
         if path is None:
             _say("No app is named, so no worker runs: `pgjobs init` makes one, or give --app package.module:app.")
-            stop.asked.wait()
+            while not stop.asked.wait(TICK):
+                database.keep_up()
             return
         worker = _Worker(json.dumps(orders), os.environ | {"PGJOBS_DSN": dsn}, stop)
         stop.again = worker.hurry
         try:
             for changed in watch(project.root(), stop.asked):
+                database.keep_up()
                 if changed:
                     _say(f"{changed} changed: the worker starts anew.")
                     worker.end()
                 if changed or not worker.started:
                     worker.start()
         finally:
+            if database.is_gone:
+                worker.kill()  # it would wait for the database, to write what became of its jobs
             worker.end()
 
 
+class _Database:
+    """The database that is named, or that of a private server."""
+
+    def __init__(self, dsn: str, server: EmbeddedPostgres | None = None) -> None:
+        self.dsn = dsn
+        self._server = server
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was the private one, and has ended."""
+        return self._server is not None and self._server.has_ended
+
+    def keep_up(self) -> None:
+        """Start the private server again if it has ended. Raises EmbeddedPostgresError when it cannot be."""
+        if self._server is not None and self.is_gone:
+            _say("The private PostgreSQL has ended: it is started again.")
+            self._server.start_again()
+            _say("The private PostgreSQL runs again, under the same DSN.")
+
+
 @contextmanager
-def _database(target: Target, data: Path | None) -> Iterator[str]:
-    """Lend the DSN of the database that is named, or else of a private server."""
+def _database(target: Target, data: Path | None) -> Iterator[_Database]:
+    """Lend the database that is named, or else a private one."""
     dsn = settings.find_dsn(target.dsn)
     if dsn is not None and data is None:
         part = conninfo_to_dict(dsn)
         _say(f"The database is the one that was named: {part.get('dbname', '')} on {part.get('host', 'this machine')}.")
-        yield dsn
+        yield _Database(dsn)
         return
-    from pgjobs.embedded import EmbeddedPostgres  # POSIX only, and only needed here
-
     folder = _folder(data)
     with _alone_in(folder) as running:
         port = folder / "port"
@@ -107,7 +133,7 @@ def _database(target: Target, data: Path | None) -> Iterator[str]:
             running.write_text(f"{os.getpid()} {server.dsn}")
             _say(f"No database was named, so a private PostgreSQL runs; its data stay in {folder}.")
             click.echo(f"export PGJOBS_DSN={server.dsn}")
-            yield server.dsn
+            yield _Database(server.dsn, server)
             _say("PostgreSQL stops; its data stay.")
 
 
@@ -206,7 +232,7 @@ def _watch() -> Any:
             watch_filter=PythonFilter(),
             stop_event=stop,
             raise_interrupt=False,
-            rust_timeout=200,
+            rust_timeout=int(TICK * 1000),
             yield_on_timeout=True,
         ):
             if not changed:
@@ -257,15 +283,20 @@ class _Worker:
             with suppress(BrokenPipeError):
                 process.stdin.close()
 
+    def kill(self) -> None:
+        """End the worker at once; its jobs are taken back when the database is there again."""
+        if self._process is not None:
+            self._process.kill()
+
     def hurry(self) -> None:
         """Cut the stop short that is under way."""
         if self._ending is not None:
             self._ending.terminate()
 
     def _tell_its_end(self, process: subprocess.Popen[str]) -> None:
-        process.wait()
+        status = process.wait()
         if self._process is process and not self._stop.asked.is_set():
-            _say("The worker has ended; it starts again when a file changes.")
+            _say(f"The worker {ended(status)}; it starts again when a file changes.")
 
 
 def _say(text: str) -> None:

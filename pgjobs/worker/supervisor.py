@@ -28,7 +28,7 @@ from typing import Any
 
 from pgjobs.calls import Report
 from pgjobs.errors import ConfigurationError, WorkerFailed
-from pgjobs.texts import span
+from pgjobs.texts import ended, span
 from pgjobs.worker.link import Line, Orders
 from pgjobs.worker.upkeep import Upkeep
 
@@ -140,7 +140,7 @@ class Supervisor:
             worker, self.stats = child.worker, self.stats + child.stats
             orderly = status == 0
             if not orderly:
-                how = _how(status)
+                how = ended(status)
                 if worker or not self._stops:
                     log.warning("worker process %d %s%s", child.pid, how, f": {child.error}" if child.error else "")
                     self.died += 1
@@ -321,10 +321,6 @@ def summary(stats: Mapping[str, int]) -> str:
     """Say how many outcomes of each kind there were."""
     words = {"release": "given back", "fenced": "lost to another worker", "stuck": "threads did not stop"}
     return ", ".join(f"{stats[kind]:,} {words.get(kind, kind)}" for kind in KINDS if stats.get(kind)) or "nothing done"
-
-
-def _how(status: int) -> str:
-    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
 @contextmanager

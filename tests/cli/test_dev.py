@@ -197,3 +197,44 @@ def test_data_in_a_folder_that_only_root_may_enter_are_kept_elsewhere(
     assert folder.parent == tmp_path / "open"
     assert folder == dev._folder(shut / ".pgjobs")
     assert list(shut.iterdir()) == []
+
+
+def test_a_private_server_that_dies_is_started_again_under_the_same_dsn(project: Path, start: Start) -> None:
+    process = start("dev")
+    dsn = dsn_of(process)
+    line_with(process, "works on default")
+    file = project / ".pgjobs" / "postgres" / "data" / "postmaster.pid"
+    for word in ("first", "second"):
+        os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+        line_with(process, "The private PostgreSQL has ended: it is started again.")
+        line_with(process, "The private PostgreSQL runs again, under the same DSN.")
+        with closing(pgjobs.App(dsn)) as app:
+            app.enqueue_spec(pgjobs.Spec("say", f'{{"word": "{word}"}}'))
+        line_with(process, f"a kind word: {word}")
+    assert "PostgreSQL stops" in stop(process)
+
+
+def test_a_private_server_that_dies_and_cannot_be_started_again_ends_it_with_a_sentence(
+    project: Path, start: Start
+) -> None:
+    process = start("dev")
+    dsn_of(process)
+    line_with(process, "works on default")
+    data = project / ".pgjobs" / "postgres" / "data"
+    (data / "PG_VERSION").write_text("7\n")
+    os.kill(int((data / "postmaster.pid").read_text().splitlines()[0]), signal.SIGKILL)
+    line_with(process, "The private PostgreSQL has ended: it is started again.")
+    line_with(process, f"Error: The PostgreSQL in {project}/.pgjobs/postgres did not start. Its log ends:")
+    process.communicate()
+    assert process.returncode == 1
+
+
+def test_a_worker_that_is_killed_is_said_to_have_been(project: Path, start: Start) -> None:
+    process = start("dev")
+    dsn = dsn_of(process)
+    line_with(process, "works on default")
+    with closing(pgjobs.App(dsn)) as app, app.client() as client:
+        [worker] = client.worker_overview()
+    os.kill(worker.pid, signal.SIGKILL)
+    line_with(process, "The worker was ended by SIGKILL; it starts again when a file changes.")
+    stop(process)
