@@ -17,6 +17,7 @@ from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
+from pgjobs.payload import length
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
 from pgjobs.steering import Steering
 from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
@@ -32,7 +33,7 @@ M = TypeVar("M", bound=AroundRun)
 N = TypeVar("N", bound=AroundEnqueue)
 
 CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
-CHUNK_LENGTH = 32 * 1024 * 1024  # characters of their payloads together, unless one alone is longer
+CHUNK_LENGTH = 32 * 1024 * 1024  # bytes of their payloads and metadata together, unless one alone is longer
 
 
 class App(Steering):
@@ -414,9 +415,10 @@ def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
     chunks: list[list[Spec]] = []
     size = 0
     for job in jobs:
-        size += len(job.payload)
+        its_size = length(job.payload) + length(job.metadata or "")
+        size += its_size
         if not chunks or len(chunks[-1]) == CHUNK or size > CHUNK_LENGTH:
             chunks.append([])
-            size = len(job.payload)
+            size = its_size
         chunks[-1].append(job)
     return chunks, all(job.notify for job in jobs)

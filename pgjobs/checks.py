@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from pgjobs.errors import PgjobsError
 from pgjobs.job import Priority
-from pgjobs.outcome import as_timedelta
 
 Error = type[PgjobsError]
 
@@ -48,13 +47,18 @@ def timeout(value: timedelta | float | None, error: Error) -> timedelta | None:
     return given
 
 
+def as_timedelta(value: timedelta | float) -> timedelta:
+    """Return a duration given at the public edge, where plain numbers are seconds, as a timedelta."""
+    return value if isinstance(value, timedelta) else timedelta(seconds=value)
+
+
 def duration(what: str, value: timedelta | float, error: Error) -> timedelta:
     """Seconds or a timedelta, of a century at most."""
     try:
         given = as_timedelta(value)
     except (TypeError, ValueError, OverflowError):
         raise error(f"{what} must be seconds or a timedelta, not {value!r}.") from None
-    if given > LONGEST:
+    if not -LONGEST <= given <= LONGEST:
         raise error(f"{what} must not be longer than a century, and {given} is.")
     return given
 

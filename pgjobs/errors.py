@@ -25,6 +25,10 @@ class TransactionFailed(PgjobsError):
     WHAT_TO_DO = "The transaction has failed already: roll it back, or back to a savepoint, before you go on with it."
 
 
+class NotAllowed(PgjobsError):
+    """The role lacks a right on the schema, or nothing can be written: the transaction is read-only, or the server is a standby."""
+
+
 class SchemaError(PgjobsError):
     """The schema in the database does not fit this version of pgjobs."""
 
@@ -118,6 +122,8 @@ _BY_SQLSTATE: dict[str, type[PgjobsError]] = {
     "PJ004": LeaseLost,
     "PJ006": JobNotWaiting,
     "25P02": TransactionFailed,  # raised by the server in a transaction that an earlier error has ended
+    "25006": NotAllowed,
+    "42501": NotAllowed,
     # Raised by the server itself when our schema, a table or a function is not there.
     "3F000": SchemaMissing,
     "42P01": SchemaMissing,
@@ -125,10 +131,11 @@ _BY_SQLSTATE: dict[str, type[PgjobsError]] = {
 }
 
 
-def for_sqlstate(sqlstate: str | None, message: str) -> PgjobsError | None:
+def for_sqlstate(sqlstate: str | None, message: str, user: str | None = None) -> PgjobsError | None:
     """Return the exception that an SQLSTATE of ours stands for, or None if it is not one of ours.
 
-    Arguments: the five characters of the SQLSTATE, and the server's primary message, which becomes the text.
+    Arguments: the five characters of the SQLSTATE; the server's primary message, which becomes the text; user, as whom
+    the connection was made, where that is known.
     """
     kind = _BY_SQLSTATE.get(sqlstate or "")
     if kind is None:
@@ -137,6 +144,14 @@ def for_sqlstate(sqlstate: str | None, message: str) -> PgjobsError | None:
         return None  # somebody else's missing table
     if kind is TransactionFailed:
         message = TransactionFailed.WHAT_TO_DO
+    elif kind is NotAllowed:
+        what_to_do = (
+            "Connect to a server that is no standby, as a role and in a transaction that may write"
+            " (default_transaction_read_only)."
+            if sqlstate == "25006"
+            else "Have the right granted to it, or connect as a role that has it."
+        )
+        message = f"The database refused {f'the user {user}' if user else 'this connection'}: {message}. {what_to_do}"
     elif kind is SchemaMissing:
         message = "There is no pgjobs schema in this database, or not all of it: run `pgjobs migrate`."
     elif kind is SchemaTooOld:

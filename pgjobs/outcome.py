@@ -9,27 +9,29 @@ import traceback as traceback_module
 from dataclasses import dataclass
 from datetime import timedelta
 
+from pgjobs import checks
+from pgjobs.errors import ConfigurationError
 from pgjobs.payload import storable
 
 
 class Retry(BaseException):
     """Try again after `delay`: a failed attempt, counted. Without a delay, when the task's backoff says.
 
-    Arguments: delay in seconds or as a timedelta; a reason, kept as the error's message.
+    Arguments: delay in seconds or as a timedelta, a century at most; a reason, kept as the error's message.
     """
 
     def __init__(self, delay: timedelta | float | None = None, reason: str = "asked to retry") -> None:
         super().__init__(reason)
-        self.delay = None if delay is None else as_timedelta(delay)
+        self.delay = None if delay is None else _delay("Retry", delay)
         self.reason = reason
 
 
 class Snooze(BaseException):
-    """Not now: again after `delay` (seconds or a timedelta), and not counted as an attempt."""
+    """Not now: again after `delay` (seconds or a timedelta, a century at most), and not counted as an attempt."""
 
     def __init__(self, delay: timedelta | float) -> None:
         super().__init__(delay)
-        self.delay = as_timedelta(delay)
+        self.delay = _delay("Snooze", delay)
 
 
 class Cancel(BaseException):
@@ -46,6 +48,11 @@ class Fail(BaseException):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def _delay(kind: str, value: timedelta | float) -> timedelta:
+    """Raises ConfigurationError: where a handler says something that makes no sense, its attempt has failed."""
+    return checks.duration(f"The delay of {kind}", value, ConfigurationError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +116,14 @@ def said(error: BaseException) -> Outcome | None:
             return min(outcomes, key=_weight) if outcomes and len(outcomes) == len(spoken) else None
         match error:
             case Snooze():
-                return Snoozed(error.delay)
+                return Snoozed(_delay("Snooze", error.delay))
             case Cancel():
                 return Cancelled(storable(str(error.reason)))
             case Fail():
                 return Failed("Fail", storable(str(error.reason)), final=True)
             case Retry():
-                return Failed("Retry", storable(str(error.reason)), delay=error.delay)
+                delay = None if error.delay is None else _delay("Retry", error.delay)
+                return Failed("Retry", storable(str(error.reason)), delay=delay)
     except BaseException:
         pass  # a subclass without what it needs, a reason without a text: a failure like any other
     return None
@@ -148,8 +156,3 @@ def failure(error: BaseException) -> Failed:
     except BaseException:
         trace = "".join(traceback_module.format_tb(error.__traceback__)) + name
     return Failed(storable(name, 500), storable(message), storable(trace, 50_000))
-
-
-def as_timedelta(value: timedelta | float) -> timedelta:
-    """Return a duration given at the public edge, where plain numbers are seconds, as a timedelta."""
-    return value if isinstance(value, timedelta) else timedelta(seconds=value)

@@ -84,9 +84,14 @@ def storable(text: str, limit: int = 10_000) -> str:
     return text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
+def length(text: str) -> int:
+    """Return how many bytes a text is on its way to the database."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
 # PostgreSQL holds no more than 256 MiB of jsonb, and a message of a gigabyte breaks the connection it is sent on. A job
 # this large belongs into a table or a file store, with its key in the payload.
-MAX_LENGTH = 32 * 1024 * 1024
+MAX_LENGTH = 32 * 1024 * 1024  # bytes of UTF-8
 
 
 class _HasNoJson(ValueError):
@@ -110,8 +115,7 @@ def _checked(value: Any) -> str:
         if "integer string conversion" in str(error):
             raise ValueError("it holds an integer of thousands of digits") from None
         raise
-    if len(text) > MAX_LENGTH:
-        raise ValueError(f"it is {len(text) / 2**20:.0f} MiB of JSON, and a job carries {MAX_LENGTH // 2**20} at most")
+    _check_length(text)
     if not text.isascii():
         try:
             text.encode()
@@ -122,7 +126,14 @@ def _checked(value: Any) -> str:
     if "e+" in text:
         # PostgreSQL would write 1e+23 as an integer, which is another number: 1e23 is 99999999999999991611392.0.
         text = _LARGE.sub(lambda found: f"{float(found[1]):.1f}" if found[1] else found[0], text)
+        _check_length(text)
     return text
+
+
+def _check_length(text: str) -> None:
+    # No character is longer than four bytes: what is short enough by that needs no count.
+    if len(text) * 4 > MAX_LENGTH and (bytes := length(text)) > MAX_LENGTH:
+        raise ValueError(f"it is {bytes / 2**20:.0f} MiB of JSON, and a job carries {MAX_LENGTH // 2**20} at most")
 
 
 def _check_keys(value: Any, depth: int) -> None:

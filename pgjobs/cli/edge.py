@@ -49,10 +49,6 @@ def _of_psycopg(error: Exception) -> str:
 
     from pgjobs.connections import connecting, is_broken, reason, translated
 
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return (
-            f"The database refused: {reason(error)}. Connect as a role that may, or have the right granted to this one."
-        )
     cannot_connect = is_broken(error)
     if isinstance(error, psycopg.ProgrammingError):
         cannot_connect = error.sqlstate is None  # a DSN that cannot be read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -14,17 +14,29 @@ CLOSED = "The connection that was given as tx is closed: give one that is open."
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn errors of the database that are meant for people into ours, by SQLSTATE; let all others pass."""
+def translated(connection: object = None) -> Iterator[None]:
+    """Turn errors of the database that are meant for people into ours, by SQLSTATE; let all others pass.
+
+    Arguments: connection, the library's own, which may know who is refused.
+    """
     try:
         yield
     except PgjobsError:
         raise
     except Exception as error:
-        ours = for_sqlstate(*_told_by_server(error))
+        sqlstate, message = _told_by_server(error)
+        ours = for_sqlstate(sqlstate, message, _user(connection))
         if ours is None:
             raise
         raise ours from error
+
+
+def _user(connection: object) -> str | None:
+    """Return as whom a connection of psycopg's was made; None where that is not known."""
+    with suppress(psycopg.Error):  # it is closed
+        if isinstance(connection, (psycopg.Connection, psycopg.AsyncConnection)):
+            return connection.info.user
+    return None
 
 
 def _told_by_server(error: BaseException) -> tuple[str | None, str]:

@@ -36,13 +36,13 @@ class AsyncRunner(Protocol):
 
 def run(runner: Runner, call: Call[T]) -> T:
     """Run a call and read its result. Raises a PgjobsError for what the database refused in our words."""
-    with translated():
+    with translated(getattr(runner, "connection", None)):
         rows = runner.rows(call.sql, call.params)
     return call.read(rows)
 
 
 async def arun(runner: AsyncRunner, call: Call[T]) -> T:
     """The same as `run`, in an event loop."""
-    with translated():
+    with translated(getattr(runner, "connection", None)):
         rows = await runner.rows(call.sql, call.params)
     return call.read(rows)

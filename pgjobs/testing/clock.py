@@ -7,9 +7,9 @@ from typing import Any
 
 import psycopg
 
+from pgjobs.checks import as_timedelta
 from pgjobs.client import Client
 from pgjobs.connections import PsycopgRunner
-from pgjobs.outcome import as_timedelta
 
 _MAKE = """
     create table if not exists pgjobs.test_clock (stands_at timestamptz, shift interval not null);

@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import Any
 
 from pgjobs.app import App
+from pgjobs.checks import as_timedelta
 from pgjobs.errors import ConfigurationError
-from pgjobs.outcome import as_timedelta
 from pgjobs.testing.failures import raise_failures
 from pgjobs.testing.running import Blocking, InLoop
 from pgjobs.testing.stand_in import in_place_of

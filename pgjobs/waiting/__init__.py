@@ -14,10 +14,10 @@ from typing import Any
 
 from pgjobs.async_client import AsyncClient
 from pgjobs.calls import Ending
+from pgjobs.checks import as_timedelta
 from pgjobs.client import Client
 from pgjobs.connections import AsyncPsycopgRunner, PsycopgRunner
 from pgjobs.errors import ConfigurationError, JobCancelled, JobDead, JobNotFound, WaitTimeout
-from pgjobs.outcome import as_timedelta
 from pgjobs.pools import Pools
 from pgjobs.waiting.thread import Watcher
 

@@ -13,7 +13,7 @@ import psycopg
 from pgjobs.async_client import AsyncClient
 from pgjobs.calls import Step
 from pgjobs.connections import is_broken
-from pgjobs.errors import PgjobsError
+from pgjobs.errors import NotAllowed, PgjobsError
 from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Failed, from_exception
 from pgjobs.worker.cursors import Cursors
@@ -137,7 +137,7 @@ class Claimer:
             leases = [lease for lease in said if lease.worker == worker]
             try:
                 step = await self._client_().progress(leases, [said[lease] for lease in leases])
-            except psycopg.Error as error:
+            except (psycopg.Error, NotAllowed) as error:
                 if is_broken(error):
                     self.board.put_back(said)
                     raise

@@ -12,10 +12,11 @@ from pgjobs.calls import Settlement
 from pgjobs.context import JobContext
 from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Cancelled, Done, Failed, Outcome, Release, Snoozed
+from pgjobs.payload import length
 from pgjobs.task import Task
 
 BATCH = 1_000  # outcomes a statement; more only make it longer
-BATCH_LENGTH = 32 * 1024 * 1024  # characters of their results together, unless one alone is longer
+BATCH_LENGTH = 32 * 1024 * 1024  # bytes of their results together, unless one alone is longer
 
 # What became of the job when that is not what the run alone would say.
 Ending = Literal["dead", "cancelled"] | None
@@ -63,7 +64,7 @@ class Outbox:
             if entry.lease.worker != worker or entry.lease in self.waiting:
                 break
             if type(entry.outcome) is Done:
-                size += len(entry.outcome.result)
+                size += length(entry.outcome.result)
                 if taken and size > BATCH_LENGTH:
                     break
             taken.append(entries.popleft())

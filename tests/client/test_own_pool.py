@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 import pgjobs
 from pgjobs import pools
@@ -368,3 +371,45 @@ def test_odd_defaults_of_the_role_do_not_matter(face: Face, own_database: None, 
     id = face.enqueue(task, letter_id=7)
     assert face.job(app, id).enqueued_at.utcoffset() is not None
     assert len(face.enqueue_many(app, [task.spec(letter_id=7)] * 5_001)) == 5_001
+
+
+@pytest.fixture
+def reader(dsn: str, db: Connection) -> Iterator[str]:
+    """The DSN of a role that may look at everything and change nothing."""
+    name = f"pgjobs_reader_{os.getpid()}"
+    role = sql.Identifier(name)
+    db.execute(sql.SQL("create role {} login password 'secret'").format(role))
+    db.execute(sql.SQL("grant usage on schema pgjobs to {}").format(role))
+    db.execute(sql.SQL("grant select on all tables in schema pgjobs to {}").format(role))
+    yield make_conninfo(dsn, user=name, password="secret")
+    db.execute(sql.SQL("drop owned by {}").format(role))
+    db.execute(sql.SQL("drop role {}").format(role))
+
+
+def test_a_role_that_lacks_a_right_is_told_which_and_what_to_do(face: Face, reader: str) -> None:
+    app = pgjobs.App(reader)
+    own = face.connect(True, user=conninfo_to_dict(reader)["user"], password="secret")
+    told = r"^The database refused the user pgjobs_reader_\d+: permission denied for \w+ \w+\. Have the right granted .*\.$"
+    for enqueue in (
+        lambda: face.enqueue_spec(app, pgjobs.Spec("t")),
+        lambda: face.enqueue_many(app, [pgjobs.Spec("t")] * 2),
+        lambda: face.enqueue_many(app, [pgjobs.Spec("t")], tx=own),
+    ):
+        with pytest.raises(pgjobs.NotAllowed, match=told):
+            enqueue()
+    face.close_app(app)
+
+
+def test_where_nothing_can_be_written_that_is_said(face: Face, dsn: str) -> None:
+    app = pgjobs.App(make_conninfo(dsn, options="-c default_transaction_read_only=on"))
+    told = (
+        r"^The database refused the user \w+: cannot execute .* in a read-only transaction\. Connect to a server .*\.$"
+    )
+    for enqueue in (
+        lambda: face.enqueue_spec(app, pgjobs.Spec("t")),
+        lambda: face.enqueue_many(app, [pgjobs.Spec("t")] * 2),
+        lambda: face.enqueue_many(app, [pgjobs.Spec("t")] * 12_000),
+    ):
+        with pytest.raises(pgjobs.NotAllowed, match=told):
+            enqueue()
+    face.close_app(app)

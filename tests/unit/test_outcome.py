@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from pgjobs import Cancel, Fail, Retry, Snooze
-from pgjobs.outcome import Cancelled, Failed, Outcome, Snoozed, as_timedelta, from_exception
+from pgjobs.checks import as_timedelta
+from pgjobs.errors import ConfigurationError
+from pgjobs.outcome import Cancelled, Failed, Outcome, Snoozed, from_exception
 
 
 def raised(error: BaseException) -> BaseException:
@@ -190,10 +192,19 @@ def test_an_outcome_that_lacks_what_it_needs_is_a_failed_attempt(error: BaseExce
 def test_durations_are_seconds_or_timedeltas() -> None:
     assert as_timedelta(1.5) == timedelta(seconds=1.5)
     assert as_timedelta(timedelta(days=1)) == timedelta(days=1)
-    with pytest.raises(OverflowError):
-        Snooze(1e30)
-    with pytest.raises(ValueError, match="NaN"):
-        Retry(float("nan"))
+
+
+@pytest.mark.parametrize("kind", [Retry, Snooze])
+@pytest.mark.parametrize("delay", [float("inf"), float("nan"), 1e300, 1e12, -1e12, "x", timedelta.max], ids=repr)
+def test_a_delay_that_makes_no_sense_is_refused_in_a_sentence(kind: type[Retry | Snooze], delay: Any) -> None:
+    told = (
+        rf"^The delay of {kind.__name__} must (be seconds or a timedelta, not|not be longer than a century, and) .+\.$"
+    )
+    with pytest.raises(ConfigurationError, match=told):
+        kind(delay)
+    later = kind(1)
+    later.delay = delay
+    assert not failed(later).final
 
 
 # Groups, as a TaskGroup raises them

@@ -215,3 +215,12 @@ def test_what_is_too_large_for_a_job_is_refused_with_its_size(monkeypatch: pytes
     monkeypatch.setattr("pgjobs.payload.MAX_LENGTH", 2**20)
     with pytest.raises(InvalidResult, match="The result of t cannot be kept: it is 2 MiB of JSON, and a job carries 1"):
         encode_result("x" * 2**21, task="t")
+
+
+def test_the_limit_is_one_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgjobs.payload.MAX_LENGTH", 2**20)
+    fits = "é" * (2**19 - 1)
+    assert len(encode_result(fits, task="t").encode()) == 2**20
+    for large in (fits + "x", "\U0001f600" * 2**18, [1e300] * 5_000):
+        with pytest.raises(InvalidResult, match="it is 1 MiB of JSON, and a job carries 1 at most"):
+            encode_result(large, task="t")

@@ -89,7 +89,8 @@ def test_outcomes_whose_lease_is_over_are_dropped_by_name() -> None:
 
 def test_a_batch_is_bounded_by_the_size_of_its_results() -> None:
     outbox = Outbox()
-    large = Done('"' + "x" * (BATCH_LENGTH // 2) + '"')
-    for id in range(3):
-        outbox.put(entry(id, large))
-    assert [len(outbox.take()) for _ in range(3)] == [1, 1, 1]
+    for character in "xé":
+        large = Done('"' + character * (BATCH_LENGTH // 2 // len(character.encode())) + '"')
+        for id in range(3):
+            outbox.put(entry(id, large))
+        assert [len(outbox.take()) for _ in range(3)] == [1, 1, 1]
