@@ -24,6 +24,7 @@ from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDec
 from pgjobs.transactions import Transactions
 from pgjobs.worker import MakeKeeping, Worker, WorkerOptions, run_until_stopped
 from pgjobs.worker.link import Orders
+from pgjobs.worker.options import tell_of_strange_queues
 from pgjobs.worker.supervisor import Supervisor
 
 P = ParamSpec("P")
@@ -349,6 +350,7 @@ class App(Steering):
         if processes < 1:
             raise ConfigurationError(f"processes must be 0, for a worker in this process, or more, not {processes}.")
         known = WorkerOptions.make(self.tasks, queues, **options)
+        tell_of_strange_queues(known, self.tasks)
         seconds = {
             name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in options.items()
         }
@@ -366,7 +368,10 @@ class App(Steering):
         """
         for task in self.tasks.values():
             task.check_upcasters()
-        return Worker(self.tasks, self.dsn, WorkerOptions.make(self.tasks, queues, **options), self._hooks, keeping)
+        known = WorkerOptions.make(self.tasks, queues, **options)
+        if keeping is None:  # else it was said by who ordered this worker
+            tell_of_strange_queues(known, self.tasks)
+        return Worker(self.tasks, self.dsn, known, self._hooks, keeping)
 
     def close(self) -> None:
         """Close the connections for blocking callers; they are opened again when needed."""

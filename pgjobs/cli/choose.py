@@ -42,8 +42,8 @@ def cancel(
     """Cancel the jobs ID, or all that fit every condition, and print what was done with which.
 
     Jobs that wait are cancelled at once. Jobs that run are asked to stop: their workers do that within a second, as far as
-    the executor can. By conditions those that run are chosen only with --status running. Ends with 1 when a job that was
-    named never was, or is locked by somebody.
+    the executor can. By conditions those that run are chosen only with --status running. Ends with 1 when jobs
+    were named, and none of them was cancelled or asked.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def _cancel_named(client: Client, ids: Sequence[int], reason: str | None, as_jso
             click.echo(f"Not cancelled, never were or were pruned: {ranges(unknown)}.", err=True)
         if done.locked:
             click.echo(f"Not cancelled, locked by somebody at the moment; try again: {ranges(done.locked)}.", err=True)
-    if unknown or done.locked:
+    if not (done.cancelled or done.asked):
         raise click.exceptions.Exit(1)
 
 

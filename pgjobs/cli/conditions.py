@@ -32,7 +32,20 @@ class JsonObject(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return found
 
 
-ID = click.IntRange(1, 2**63 - 1)
+class IdType(click.IntRange):
+    """The id of a job."""
+
+    name = "id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the id; what can be none is wrong usage."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r} is no job id.", param, ctx)
+
+
+ID = IdType(1, 2**63 - 1)
 
 
 def of_dead_letters(function: F) -> F:

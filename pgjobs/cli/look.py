@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import click
 
+from pgjobs.cli.conditions import ID
 from pgjobs.cli.database import connected
 from pgjobs.cli.records import echo_json, record
 from pgjobs.cli.tables import Cell, one_line, printable, relative, span, table
@@ -122,7 +123,7 @@ def list_jobs(
 
 
 @click.command(cls=Command)
-@click.argument("id", type=click.IntRange(1, 2**63 - 1))
+@click.argument("id", type=ID)
 @json_option
 @pass_target
 def show(target: Target, id: int, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import keyword
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,9 @@ def task(target: Target, name: str, kind: Kind | None, queue: str, module: str |
         raise ConfigurationError(
             f"{name!r} cannot be the name of a function: take letters, digits and _, like send_letter."
         )
+    if name.startswith(("__", "test_")):
+        whose = "pytest would take it for a test" if name.startswith("test_") else "it has a meaning in Python"
+        raise ConfigurationError(f"{name!r} is no good name of a task: {whose}. Take another, like send_letter.")
     if not 1 <= len(queue) <= 200:
         raise ConfigurationError("The name of a queue must have 1 to 200 characters.")
     app = _app(target)
@@ -107,8 +111,16 @@ def _beside(app: _Place, module: str) -> _Place:
     parts = module.split(".")
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in parts):
         raise ConfigurationError(f"{module!r} is not the name of a module, for example shop.letters.")
+    if any(part.startswith("__") for part in parts):
+        raise ConfigurationError(
+            f"{module!r} has a meaning in Python: take another --module, for example shop.letters."
+        )
     path = _file(module)
     if path is None:
+        if parts[0] in sys.stdlib_module_names:
+            raise ConfigurationError(
+                f"{parts[0]!r} is a module of Python's own, which this one would hide: take another --module."
+            )
         outermost = app.path.parents[app.module.count(".") + (app.path.name == "__init__.py")]
         path = outermost.joinpath(*parts).with_suffix(".py")
         if not path.parent.is_dir():

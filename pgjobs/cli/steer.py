@@ -17,6 +17,7 @@ from pgjobs.cli.durations import DURATION
 from pgjobs.cli.enqueue import PriorityType
 from pgjobs.cli.records import echo_json, record
 from pgjobs.cli.target import Command, Target, pass_target
+from pgjobs.client import Client
 from pgjobs.payload import encode_metadata, encode_payload
 
 task_option = click.option("--task", metavar="TASK", help="This task, in whatever queues, instead of a queue.")
@@ -61,14 +62,21 @@ def resume(target: Target, queue: str | None, task: str | None, as_json: bool) -
     """
     what, name = _one_of(queue, task)
     with connected(target) as client:
+        paused = _is_paused(client, queue, task)
         client.resume(queue, task)
         waiting = sum(found.waiting for found in client.task_overview() if found.task == task and found.resuming)
     if as_json:
         echo_json({what: name, "paused": False})
     else:
-        click.echo(f"The {what} {name} runs again.")
+        click.echo(f"The {what} {name} runs again." if paused else f"The {what} {name} was not paused.")
         if waiting:
             click.echo(f"Workers take back {waiting:,} more jobs that wait for it, within moments.")
+
+
+def _is_paused(client: Client, queue: str | None, task: str | None) -> bool:
+    if queue is not None:
+        return any(found.queue == queue and found.paused for found in client.queue_overview())
+    return any(found.task == task and found.paused_at is not None for found in client.task_overview())
 
 
 def _one_of(queue: str | None, task: str | None) -> tuple[str, str]:

@@ -67,12 +67,6 @@ class WorkerOptions:
             queues = sorted({task.options_.queue for task in tasks.values()})
         if not queues:
             raise ConfigurationError("A worker needs at least one queue: name one, or give the app a task.")
-        used = sorted({task.options_.queue for task in tasks.values()})
-        for queue in set(queues).difference(used):
-            # No error: a job may be enqueued anywhere by options(queue=...).
-            log.warning(
-                "no task of the app is on the queue %r (theirs: %s); is it misspelt?", queue, ", ".join(used) or "none"
-            )
         queues = tuple(checks.name("queue", queue, ConfigurationError) for queue in dict.fromkeys(queues))
         if concurrency is None:
             executors = {t.options_.executor for t in tasks.values() if t.options_.queue in queues} or {"thread"}
@@ -95,6 +89,16 @@ class WorkerOptions:
         if options.poll <= timedelta(0) or options.grace < timedelta(0):
             raise ConfigurationError("poll must be longer than nothing, and grace not negative.")
         return options
+
+
+def tell_of_strange_queues(options: WorkerOptions, tasks: Mapping[str, Task[Any, Any]]) -> None:
+    """Say which queues may be misspelt. No error: a job may be enqueued anywhere by options(queue=...)."""
+    used = sorted({task.options_.queue for task in tasks.values()})
+    for queue in options.queues:
+        if queue not in used:
+            log.warning(
+                "no task of the app is on the queue %r (theirs: %s); is it misspelt?", queue, ", ".join(used) or "none"
+            )
 
 
 def on_failure(tasks: Mapping[str, Task[Any, Any]]) -> str | None:

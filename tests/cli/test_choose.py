@@ -42,14 +42,18 @@ def test_named_jobs_are_cancelled_asked_or_it_is_told_why_not(cli: Cli, db: Conn
     assert job(db, first).reason == "ordered twice"
 
 
-def test_a_job_that_never_was_ends_the_command_with_1(cli: Cli, db: Connection) -> None:
+def test_where_no_named_job_was_cancelled_the_command_ends_with_1(cli: Cli, db: Connection) -> None:
     id = enqueue_one(db)
     result = cli("cancel", id, 4711)
-    assert (result.exit_code, result.stdout) == (1, f"Cancelled 1 job: {id}.\n")
+    assert (result.exit_code, result.stdout) == (0, f"Cancelled 1 job: {id}.\n")
     assert result.stderr == "Not cancelled, never were or were pruned: 4711.\n"
     again = cli("cancel", id, 4711, "--json")
     assert again.exit_code == 1
     assert json.loads(again.stdout) == [{"id": id, "result": "cancelled"}, {"id": 4711, "result": "unknown"}]
+    for named in (id,), (4711,), (id, "--json"):
+        assert cli("cancel", *named).exit_code == 1
+    # What fits conditions may be nothing, as with the other commands.
+    assert cli("cancel", "--queue", "ocr").exit_code == 0
 
 
 def test_a_job_that_somebody_has_locked_is_told(cli: Cli, db: Connection, connect: Connect) -> None:

@@ -231,3 +231,10 @@ def test_workers_are_listed_with_their_state(cli: Cli, client: Client, db: Conne
     columns = {column.name for column in db.execute("select * from pgjobs.worker_overview").description or ()}
     assert all(set(worker) == columns for worker in found)
     assert found[2]["queues"] == ["mail", "ocr"]
+
+
+@pytest.mark.parametrize("id", ["abc", "0", "1.5", str(2**63)])
+def test_what_can_be_no_id_is_refused(cli: Cli, id: str) -> None:
+    result = cli("show", id)
+    assert result.exit_code == 2
+    assert f"{id!r} is no job id." in result.stderr

@@ -54,6 +54,13 @@ def test_pause_and_resume_as_json(cli: Cli) -> None:
     assert json.loads(cli("resume", "--task", "read", "--json").stdout) == {"task": "read", "paused": False}
 
 
+def test_what_was_not_paused_is_not_said_to_run_again(cli: Cli, db: Connection) -> None:
+    enqueue_one(db, queue="ocr")
+    assert cli("resume", "ocr").stdout == "The queue ocr was not paused.\n"
+    assert cli("resume", "nosuchqueue").stdout == "The queue nosuchqueue was not paused.\n"
+    assert cli("resume", "--task", "read").stdout == "The task read was not paused.\n"
+
+
 @pytest.mark.parametrize("command", ["pause", "resume"])
 def test_either_a_queue_or_a_task_is_named(cli: Cli, command: str) -> None:
     for arguments in [], ["ocr", "--task", "read"]:

@@ -250,3 +250,13 @@ def second() -> None: ...
     assert cli("worker", "--app", path, "--dsn", dsn, "--drain").exit_code == 0
     done = json.loads(cli("list", "--dsn", dsn, "--status", "completed", "--json").stdout)
     assert [job["task"] for job in done] == ["second", "first"]
+
+
+@pytest.mark.parametrize("processes", ["0", "1", "2"])
+def test_a_queue_that_may_be_misspelt_is_told_once(
+    here: str, start: Start, write_app: WriteApp, processes: str
+) -> None:
+    process = start("worker", "--app", write_app(TASKS), "--queue", "nowhere", "--drain", "--processes", processes)
+    _, log = process.communicate()
+    assert process.returncode == 0, log
+    assert log.count("no task of the app is on the queue 'nowhere'") == 1

@@ -127,3 +127,10 @@ def test_one_job_that_must_not_be_announced_keeps_the_transaction_silent(
     assert db.execute("select count(*) from pgjobs.jobs where wake").fetchone() == (0,)
     face.enqueue_many(app, [task.spec(letter_id=0)] * 2)
     assert db.execute("select count(*) from pgjobs.jobs where wake").fetchone() == (1,)
+
+
+def test_a_statement_is_bounded_by_the_bytes_of_its_payloads_and_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pgjobs.app, "CHUNK_LENGTH", 1_000)
+    for spec in Spec("t", "x" * 400), Spec("t", "é" * 200), Spec("t", "{}", metadata="é" * 199):
+        chunks, _ = pgjobs.app._chunks([spec] * 5)
+        assert [len(chunk) for chunk in chunks] == [2, 2, 1]

@@ -70,7 +70,7 @@ COMMANDS = (
     Slip("an option is misspelt", "pgjobs worker --ap jobs:app", ("No such option", "--app"), status=2),
     Slip("the id is forgotten", "pgjobs show", ("Missing argument 'ID'",), status=2),
     Slip("a name is given for an id", "pgjobs show write_invoice",
-         ("'write_invoice' is not a valid integer",), status=2),
+         ("'write_invoice' is no job id",), status=2),
     Slip("a job that is not there", "pgjobs show 404", ("no job with the id 404", "rolled back or not committed yet")),
     Slip("a dead letter that is not there", "pgjobs retry-failed --id 404",
          ("no dead letter with the id 404", "`pgjobs list --status dead`")),
