@@ -21,6 +21,10 @@ def run_to_end(loop: asyncio.AbstractEventLoop, main: asyncio.Task[T]) -> T:
     while True:
         try:
             return loop.run_until_complete(main)
+        except RuntimeError:
+            if main.done():
+                raise
+            log.error("a handler stopped the event loop, as if it were its own; it goes on")
         except (SystemExit, KeyboardInterrupt) as error:
             if main.done():
                 raise
