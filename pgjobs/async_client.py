@@ -103,9 +103,9 @@ class AsyncClient:
 
     async def sweep(self, portions: Portions[T], told: Callable[[T], None] | None = None) -> list[T]:
         """Do something in portions, one statement each, and return what each returned; `told` hears it as it comes."""
-        done = []
-        while (call := portions.call()) is not None:
-            done.append(await arun(self._runner, call))
+        done: list[T] = []
+        while (verb := portions.next()) is not None:
+            done.append(await verb(self))
             portions.took(done[-1])
             if told is not None:
                 told(done[-1])

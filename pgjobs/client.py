@@ -101,9 +101,9 @@ class Client:
 
     def sweep(self, portions: Portions[T], told: Callable[[T], None] | None = None) -> list[T]:
         """Do something in portions, one statement each, and return what each returned; `told` hears it as it comes."""
-        done = []
-        while (call := portions.call()) is not None:
-            done.append(run(self._runner, call))
+        done: list[T] = []
+        while (verb := portions.next()) is not None:
+            done.append(verb(self))
             portions.took(done[-1])
             if told is not None:
                 told(done[-1])

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pgjobs.job import Progress
-from pgjobs.payload import printable
+from pgjobs.payload import storable
 
 
 class JobInterrupted(BaseException):
@@ -86,7 +86,7 @@ class JobContext:
         self._said = Progress(
             last.done if done is None else done,
             last.total if total is None else total,
-            last.message if message is None else printable(message, 500),
+            last.message if message is None else storable(message, 500),
         )
         if self._report is not None:
             self._report(self._said)

@@ -1,9 +1,10 @@
-"""The end of the program, which no thread may put off for ever."""
+"""The end of the program, which no thread may put off for ever, and which comes with that of its parent if it is to."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,17 @@ def ending_in_time() -> Iterator[None]:
             ending = threading.Timer(LAST_SECONDS, _end, [status if isinstance(status, int) else 1])
             ending.daemon = True
             ending.start()
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent is gone, even if no thread of Python's ever runs again. On Linux."""
+    if sys.platform == "linux":
+        import ctypes  # not at the top: most programs that are to end in time need it not
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it was gone before
+            os._exit(1)
 
 
 def _threads() -> list[str]:

@@ -9,7 +9,7 @@ import traceback as traceback_module
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pgjobs.payload import printable
+from pgjobs.payload import storable
 
 
 class Retry(BaseException):
@@ -111,11 +111,11 @@ def said(error: BaseException) -> Outcome | None:
             case Snooze():
                 return Snoozed(error.delay)
             case Cancel():
-                return Cancelled(printable(str(error.reason)))
+                return Cancelled(storable(str(error.reason)))
             case Fail():
-                return Failed("Fail", printable(str(error.reason)), final=True)
+                return Failed("Fail", storable(str(error.reason)), final=True)
             case Retry():
-                return Failed("Retry", printable(str(error.reason)), delay=error.delay)
+                return Failed("Retry", storable(str(error.reason)), delay=error.delay)
     except BaseException:
         pass  # a subclass without what it needs, a reason without a text: a failure like any other
     return None
@@ -147,7 +147,7 @@ def failure(error: BaseException) -> Failed:
         trace = "".join(traceback_module.format_exception(error))
     except BaseException:
         trace = "".join(traceback_module.format_tb(error.__traceback__)) + name
-    return Failed(printable(name, 500), printable(message), printable(trace, 50_000))
+    return Failed(storable(name, 500), storable(message), storable(trace, 50_000))
 
 
 def as_timedelta(value: timedelta | float) -> timedelta:

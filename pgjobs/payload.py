@@ -76,7 +76,7 @@ def decode(text: str) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
-def printable(text: str, limit: int = 10_000) -> str:
+def storable(text: str, limit: int = 10_000) -> str:
     """Return the text as PostgreSQL can keep it: without NUL and halves of surrogate pairs, and not endless."""
     if len(text) > limit:  # both ends say more than the middle: of a traceback, who called and what went wrong
         half = limit // 2

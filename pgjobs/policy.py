@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from pgjobs import checks
 from pgjobs.backoff import Backoff, Computed, Exponential, Steps
 from pgjobs.errors import ConfigurationError
-from pgjobs.outcome import Failed, Outcome, as_timedelta, failure, said
-from pgjobs.payload import printable
+from pgjobs.outcome import Failed, Outcome, failure, said
+from pgjobs.payload import storable
 
 ErrorFilter = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 RetryAfter = Backoff | Sequence[timedelta | float] | Callable[[int, BaseException], timedelta | float]
@@ -89,7 +90,7 @@ def _matches(wanted: ErrorFilter, error: BaseException, of_a_group: Callable[[li
 
 def _noted(failed: Failed, what: str, error: BaseException) -> Failed:
     return dataclasses.replace(
-        failed, message=f"{failed.message} ({what} of its task raised {printable(type(error).__name__, 100)})"
+        failed, message=f"{failed.message} ({what} of its task raised {storable(type(error).__name__, 100)})"
     )
 
 
@@ -128,10 +129,7 @@ def _filter(task: str, what: str, wanted: Any) -> ErrorFilter | None:
 def _give_up_after(task: str, value: timedelta | float | None) -> timedelta | None:
     if value is None:
         return None
-    try:
-        duration = as_timedelta(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ConfigurationError(f"give_up_after of {task} must be seconds or a timedelta, not {value!r}.") from None
+    duration = checks.duration(f"give_up_after of {task}", value, ConfigurationError)
     if duration <= timedelta(0):
         raise ConfigurationError(f"give_up_after of {task} must be longer than nothing, not {duration}.")
     return duration

@@ -1,37 +1,40 @@
-"""What is done to many jobs is done in portions, each one call: what comes next, decided without I/O (I12)."""
+"""What is done to many jobs is done in portions, each one verb: what comes next, decided without I/O (I12)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from pgjobs import calls
-from pgjobs.calls import Call, Cancellation, Filter, JobFilter, Pruned
+from pgjobs.calls import SLOTS, Cancellation, Filter, JobFilter, Pruned
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 PORTION = 1_000  # jobs a call: a statement stays short however many there are
 ALL = 2**31 - 1
 
+# A verb with its arguments, to be asked of whoever has it: a client returns what it does, an AsyncClient a coroutine.
+Verb = Callable[[Any], Any]
 
-class Portions(Protocol[T]):
-    """Calls one after the other: `call` returns the next one, None after the last; `took` hears what it returned."""
 
-    def call(self) -> Call[T] | None: ...
-    def took(self, done: T, /) -> None: ...
+class Portions(Protocol[T_contra]):
+    """Verbs one after the other: `next` returns the next one, None after the last; `took` hears what it returned."""
+
+    def next(self) -> Verb | None: ...
+    def took(self, done: T_contra, /) -> None: ...
 
 
 class ById(Portions[T]):
     """Portions in the order of ids, each beginning after the last id of the one before.
 
-    Arguments: verb, which makes the call of a limit and the id to begin after; ids_of, the ids in what it returned;
+    Arguments: verb, asked of a client with a limit and the id to begin after; ids_of, the ids in what it returned;
     limit, how many at most, None for all; portion, how many a call.
     """
 
     def __init__(
         self,
-        verb: Callable[[int, int], Call[T]],
+        verb: Callable[[Any, int, int], Any],
         ids_of: Callable[[T], Sequence[int]],
         limit: int | None = None,
         portion: int = PORTION,
@@ -40,8 +43,9 @@ class ById(Portions[T]):
         self._left = ALL if limit is None else limit
         self._after = 0
 
-    def call(self) -> Call[T] | None:
-        return self._verb(min(self._left, self._portion), self._after) if self._left > 0 else None
+    def next(self) -> Verb | None:
+        most, after = min(self._left, self._portion), self._after
+        return (lambda client: self._verb(client, most, after)) if most > 0 else None
 
     def took(self, done: T, /) -> None:
         ids = self._ids_of(done)
@@ -52,29 +56,29 @@ class ById(Portions[T]):
 def retry_failed(filter: Filter, limit: int | None = None) -> Portions[list[int]]:
     """Make dead letters jobs again. Named ones in one call: all that are named, or none."""
     portion = PORTION if filter.ids is None else ALL
-    return ById(lambda most, after: calls.retry_failed(filter, most, after), list, limit, portion)
+    return ById(lambda client, most, after: client.retry_failed(filter, most, after), list, limit, portion)
 
 
 def clear_failed(filter: Filter, limit: int | None = None) -> Portions[list[int]]:
     """Delete dead letters for good. Named ones in one call: all that are named, or none."""
     portion = PORTION if filter.ids is None else ALL
-    return ById(lambda most, after: calls.clear_failed(filter, most, after), list, limit, portion)
+    return ById(lambda client, most, after: client.clear_failed(filter, most, after), list, limit, portion)
 
 
 def failed(filter: Filter, limit: int | None = None) -> Portions[list[int]]:
     """List dead letters."""
-    return ById(lambda most, after: calls.failed(filter, most, after), list, limit)
+    return ById(lambda client, most, after: client.failed(filter, most, after), list, limit)
 
 
 def move(to_queue: str, filter: JobFilter, limit: int | None = None) -> Portions[list[int]]:
     """Put jobs that do not run into another queue."""
-    return ById(lambda most, after: calls.move(to_queue, filter, most, after), list, limit)
+    return ById(lambda client, most, after: client.move(to_queue, filter, most, after), list, limit)
 
 
 def cancel_where(filter: JobFilter, reason: str | None, limit: int | None = None) -> Portions[Cancellation]:
     """Cancel live jobs that fit."""
     return ById(
-        lambda most, after: calls.cancel_where(filter, reason, most, after),
+        lambda client, most, after: client.cancel_where(filter, reason, most, after),
         lambda done: done.cancelled + done.asked,
         limit,
     )
@@ -82,7 +86,7 @@ def cancel_where(filter: JobFilter, reason: str | None, limit: int | None = None
 
 def matching(filter: JobFilter, limit: int | None = None) -> Portions[list[int]]:
     """List live jobs that fit."""
-    return ById(lambda most, after: calls.matching(filter, most, after), list, limit)
+    return ById(lambda client, most, after: client.matching(filter, most, after), list, limit)
 
 
 class Prune(Portions[Pruned]):
@@ -95,10 +99,11 @@ class Prune(Portions[Pruned]):
         self._slot = 0
         self._after = 0
 
-    def call(self) -> Call[Pruned] | None:
-        if self._slot >= calls.SLOTS:
+    def next(self) -> Verb | None:
+        slot, after = self._slot, self._after
+        if slot >= SLOTS:
             return None
-        return calls.prune_history(self._older_than, self._slot, self.portion, self._after)
+        return lambda client: client.prune_history(self._older_than, slot, self.portion, after)
 
     def took(self, done: Pruned, /) -> None:
         if done.last is not None and done.jobs >= self.portion:

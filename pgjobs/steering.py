@@ -9,13 +9,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from pgjobs import portions
+from pgjobs import checks, portions
 from pgjobs.async_client import AsyncClient
 from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, Pruned, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.client import Client
 from pgjobs.errors import InvalidJob
 from pgjobs.job import Job, Priority, Status
-from pgjobs.outcome import as_timedelta
 from pgjobs.payload import encode_metadata, encode_payload
 from pgjobs.task import Task
 
@@ -43,22 +42,22 @@ class Steering(ABC):
     def pause(self, queue: str | None = None, *, task: str | None = None, tx: Any = None) -> None:
         """Start nothing of a queue, or of a task, until it is resumed; what runs, runs on."""
         with self.client(tx) as client:
-            client.pause(queue, task)
+            client.pause(_name("queue", queue), _name("task", task))
 
     async def apause(self, queue: str | None = None, *, task: str | None = None, tx: Any = None) -> None:
         """The same as `pause`, for callers in an event loop."""
         async with self.aclient(tx) as client:
-            await client.pause(queue, task)
+            await client.pause(_name("queue", queue), _name("task", task))
 
     def resume(self, queue: str | None = None, *, task: str | None = None, tx: Any = None) -> None:
         """Let a paused queue or task run again."""
         with self.client(tx) as client:
-            client.resume(queue, task)
+            client.resume(_name("queue", queue), _name("task", task))
 
     async def aresume(self, queue: str | None = None, *, task: str | None = None, tx: Any = None) -> None:
         """The same as `resume`, for callers in an event loop."""
         async with self.aclient(tx) as client:
-            await client.resume(queue, task)
+            await client.resume(_name("queue", queue), _name("task", task))
 
     # Live jobs
 
@@ -187,7 +186,7 @@ class Steering(ABC):
         """
         filter = _conditions(queue, task, status, older_than, newer_than, metadata)
         with self.client(tx) as client:
-            return _joined(client.sweep(portions.move(to_queue, filter, limit)))
+            return _joined(client.sweep(portions.move(checks.name("queue", to_queue, InvalidJob), filter, limit)))
 
     async def amove(
         self,
@@ -205,7 +204,7 @@ class Steering(ABC):
         """The same as `move`, for callers in an event loop."""
         filter = _conditions(queue, task, status, older_than, newer_than, metadata)
         async with self.aclient(tx) as client:
-            return _joined(await client.sweep(portions.move(to_queue, filter, limit)))
+            return _joined(await client.sweep(portions.move(checks.name("queue", to_queue, InvalidJob), filter, limit)))
 
     # Dead letters and the history
 
@@ -280,13 +279,13 @@ class Steering(ABC):
 
     def prune(self, older_than: timedelta | float, *, tx: Any = None) -> int:
         """Delete what finished longer ago than this, in seconds or as a timedelta. Returns how many jobs."""
-        sweep = portions.Prune(_needed("older_than", older_than))
+        sweep = portions.Prune(checks.duration("older_than", older_than, InvalidJob))
         with self.client(tx) as client:
             return _count(client.sweep(sweep))
 
     async def aprune(self, older_than: timedelta | float, *, tx: Any = None) -> int:
         """The same as `prune`, for callers in an event loop."""
-        sweep = portions.Prune(_needed("older_than", older_than))
+        sweep = portions.Prune(checks.duration("older_than", older_than, InvalidJob))
         async with self.aclient(tx) as client:
             return _count(await client.sweep(sweep))
 
@@ -360,13 +359,11 @@ def _edit(
     max_attempts: int | None,
     timeout: timedelta | float | None,
 ) -> Edit:
-    if available_at is not None and available_at.utcoffset() is None:
-        raise InvalidJob("available_at needs a time zone: a naive datetime means a different moment to every server.")
     return Edit(
         priority=priority,
-        queue=queue,
+        queue=_name("queue", queue),
         delay=_time("delay", delay),
-        available_at=available_at,
+        available_at=None if available_at is None else checks.moment("available_at", available_at, InvalidJob),
         payload=None if payload is None else encode_payload(payload, task=f"job {id}"),
         metadata=None if metadata is None else encode_metadata(metadata, task=f"job {id}"),
         max_attempts=max_attempts,
@@ -392,14 +389,11 @@ def _conditions(
 
 
 def _time(what: str, value: timedelta | float | None) -> timedelta | None:
-    return None if value is None else _needed(what, value)
+    return None if value is None else checks.duration(what, value, InvalidJob)
 
 
-def _needed(what: str, value: timedelta | float) -> timedelta:
-    try:
-        return as_timedelta(value)
-    except (TypeError, ValueError, OverflowError):
-        raise InvalidJob(f"{what} must be seconds or a timedelta, not {value!r}.") from None
+def _name(kind: str, value: str | None) -> str | None:
+    return None if value is None else checks.name(kind, value, InvalidJob)
 
 
 def _status(status: Status | str | None) -> Status | None:

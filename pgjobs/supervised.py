@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import socket
 import sys
 
 from pgjobs import logs
-from pgjobs.ending import ending_in_time
+from pgjobs.ending import end_with_parent, ending_in_time
 from pgjobs.errors import PgjobsError
 from pgjobs.loading import load
 from pgjobs.worker import run_until_stopped
@@ -20,7 +18,7 @@ def main() -> None:
     """Work as ordered, and tell at the end what was done, or what went wrong."""
     parent = os.getppid()
     link = Link(socket.socket(fileno=int(sys.argv[1])))
-    _end_with_parent(parent)
+    end_with_parent(parent)
     orders = link.orders
     if orders.log is not None:
         logs.configure(*orders.log)
@@ -38,15 +36,6 @@ def main() -> None:
         sys.exit(1)
     link.tell_stats()
     app.close()
-
-
-def _end_with_parent(parent: int) -> None:
-    """Have the kernel end this process when its parent is gone, even if no thread of Python's ever runs again."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
 
 if __name__ == "__main__":

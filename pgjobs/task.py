@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Concatenate, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args, overload
 
+from pgjobs import checks
 from pgjobs.arguments import Arguments
 from pgjobs.context import JobContext
-from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload, PgjobsError
+from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload
 from pgjobs.job import JobId, Priority, Spec
 from pgjobs.middleware import Around, AroundRun
-from pgjobs.outcome import as_timedelta
 from pgjobs.payload import encode_metadata, encode_payload
 from pgjobs.policy import Policy
 
@@ -25,8 +24,6 @@ Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 ExecutorName = Literal["async", "thread", "process"]
 Keep = Literal["history", "nothing"]
-
-LONGEST = timedelta(days=36_525)  # a century; PostgreSQL and Python both can still add it to now
 
 
 class Enqueuer(Protocol):
@@ -57,16 +54,18 @@ class TaskOptions:
              executor: ExecutorName, policy: Policy, keep: Keep, version: int, interrupt: bool = False,
              max_rss: int | str | None = None, max_jobs: int | None = None) -> TaskOptions:  # fmt: skip
         """Check the options when the task is declared and not when it runs. Raises ConfigurationError."""
-        _check_name("task", task, ConfigurationError)
-        _check_name("queue", queue, ConfigurationError)
+        checks.name("task", task, ConfigurationError)
+        checks.name("queue", queue, ConfigurationError)
         if executor not in get_args(ExecutorName):
             raise ConfigurationError(f"The executor of {task} must be async, thread or process, not {executor!r}.")
         if keep not in get_args(Keep):
             raise ConfigurationError(f"keep of {task} must be 'history' or 'nothing', not {keep!r}.")
         if type(version) is not int or not 1 <= version <= 32_767:
             raise ConfigurationError(f"version of {task} must be a number from 1 to 32767, not {version!r}.")
-        priority = _priority(priority, ConfigurationError)
-        max_attempts = _max_attempts(max_attempts, ConfigurationError)
+        priority = checks.priority(priority, ConfigurationError)
+        max_attempts = checks.max_attempts(max_attempts, ConfigurationError)
+        if max_rss is not None:
+            max_rss = checks.size(f"max_rss of {task}", max_rss, ConfigurationError)
         if interrupt and executor != "thread":
             raise ConfigurationError(f"interrupt of {task} is for threads: the {executor} executor stops it anyhow.")
         if executor != "process" and not (max_rss is None and max_jobs is None):
@@ -76,8 +75,8 @@ class TaskOptions:
         if max_jobs is not None and (not isinstance(max_jobs, int) or max_jobs < 1):
             raise ConfigurationError(f"max_jobs of {task} must be 1 or more, not {max_jobs!r}.")
         return cls(
-            queue, priority, max_attempts, _timeout(timeout, ConfigurationError), executor, policy, keep, version,
-            interrupt=interrupt, max_rss=None if max_rss is None else _bytes(max_rss, task), max_jobs=max_jobs,
+            queue, priority, max_attempts, checks.timeout(timeout, ConfigurationError), executor, policy, keep, version,
+            interrupt=interrupt, max_rss=max_rss, max_jobs=max_jobs,
         )  # fmt: skip
 
 
@@ -149,20 +148,14 @@ class Task(Generic[P, R]):
         """
         if delay is not None and available_at is not None:
             raise InvalidJob("A job has a delay or an available_at, not both.")
-        if available_at is not None and available_at.utcoffset() is None:
-            raise InvalidJob(
-                "available_at needs a time zone: a naive datetime means a different moment to every server."
-            )
-        if queue is not None:
-            _check_name("queue", queue, InvalidJob)
         defaults = dataclasses.replace(
             self._defaults,
-            queue=self._defaults.queue if queue is None else queue,
-            priority=self._defaults.priority if priority is None else _priority(priority, InvalidJob),
-            delay=None if delay is None else _duration("delay", delay, InvalidJob),
-            available_at=available_at,
-            max_attempts=None if max_attempts is None else _max_attempts(max_attempts, InvalidJob),
-            timeout=_timeout(timeout, InvalidJob),
+            queue=self._defaults.queue if queue is None else checks.name("queue", queue, InvalidJob),
+            priority=self._defaults.priority if priority is None else checks.priority(priority, InvalidJob),
+            delay=None if delay is None else checks.duration("delay", delay, InvalidJob),
+            available_at=None if available_at is None else checks.moment("available_at", available_at, InvalidJob),
+            max_attempts=None if max_attempts is None else checks.max_attempts(max_attempts, InvalidJob),
+            timeout=checks.timeout(timeout, InvalidJob),
             metadata=None if metadata is None else encode_metadata(metadata, task=self.name),
             notify=notify,
         )
@@ -309,50 +302,3 @@ def _check_function(task: Task[Any, Any]) -> None:
         raise ConfigurationError(
             f"The task {name} is defined inside a function, where a child process cannot find it: move it to a module."
         )
-
-
-def _check_name(kind: str, name: str, error: type[PgjobsError]) -> None:
-    if not isinstance(name, str) or not 1 <= len(name) <= 200:
-        raise error(f"The name of a {kind} must have 1 to 200 characters.")
-    if re.search("[\0-\x1f\x7f-\x9f\ud800-\udfff]", name):
-        raise error(f"The name of a {kind} cannot hold control characters or half of a surrogate pair: {name!r}.")
-
-
-def _priority(value: int, error: type[PgjobsError]) -> Priority:
-    try:
-        return Priority(value)
-    except ValueError:
-        raise error(f"The priority of a job must be one of -2, -1, 0, 1, 2, not {value!r}.") from None
-
-
-def _max_attempts(value: int, error: type[PgjobsError]) -> int:
-    if not isinstance(value, int) or not 1 <= value <= 32_767:
-        raise error(f"max_attempts must be a number from 1 to 32767, not {value!r}.")
-    return value
-
-
-def _timeout(value: timedelta | float | None, error: type[PgjobsError]) -> timedelta | None:
-    timeout = None if value is None else _duration("timeout", value, error)
-    if timeout is not None and timeout <= timedelta(0):
-        raise error(f"A timeout must be longer than nothing, not {timeout}.")
-    return timeout
-
-
-def _duration(what: str, value: timedelta | float, error: type[PgjobsError]) -> timedelta:
-    try:
-        duration = as_timedelta(value)
-    except (TypeError, ValueError, OverflowError):
-        raise error(f"{what} must be seconds or a timedelta, not {value!r}.") from None
-    if duration > LONGEST:
-        raise error(f"{what} must not be longer than a century, and {duration} is.")
-    return duration
-
-
-_UNITS = {"": 1, "b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30, "tb": 2**40}  # as PostgreSQL counts
-
-
-def _bytes(value: int | str, task: str) -> int:
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", str(value).lower())
-    if found is None or found[2] not in _UNITS or not (size := int(float(found[1]) * _UNITS[found[2]])):
-        raise ConfigurationError(f"max_rss of {task} must be bytes or a text like '512MB', not {value!r}.")
-    return size

@@ -32,6 +32,13 @@ def dsn_of(target: Target) -> str:
 @contextmanager
 def connected(target: Target) -> Iterator[Client]:
     """Lend a client in autocommit mode. Raises ConnectionFailed, or a SchemaError when the schema does not fit."""
+    with connection_to(target) as connection:
+        yield Client(PsycopgRunner(connection))
+
+
+@contextmanager
+def connection_to(target: Target) -> Iterator[psycopg.Connection]:
+    """Lend the connection itself, in autocommit mode. Raises as `connected` does."""
     dsn = dsn_of(target)
     with connecting():
         connection = psycopg.connect(
@@ -40,6 +47,5 @@ def connected(target: Target) -> Iterator[Client]:
     with closing(connection):
         runner = PsycopgRunner(connection)
         run(runner, calls.session())
-        client = Client(runner)
-        client.check_schema()
-        yield client
+        run(runner, calls.check_schema())
+        yield connection

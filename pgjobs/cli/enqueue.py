@@ -10,10 +10,12 @@ from typing import Any
 import click
 
 from pgjobs.cli.apps import find_app
-from pgjobs.cli.database import connected
+from pgjobs.cli.database import connection_to
 from pgjobs.cli.durations import DURATION
 from pgjobs.cli.records import echo_json
 from pgjobs.cli.target import Command, Target, pass_target
+from pgjobs.client import Client
+from pgjobs.connections import PsycopgRunner
 from pgjobs.errors import InvalidPayload
 from pgjobs.job import Priority, Spec
 from pgjobs.payload import encode_payload
@@ -64,8 +66,8 @@ def enqueue(
 ) -> None:
     """Put a job of TASK into its queue and print its id.
 
-    With an app the payload is checked against the task's function, and queue and priority are the task's. Without one
-    any name is taken as it is.
+    With an app the payload is checked against the task's function, queue and priority are the task's, and the app's own
+    around_enqueue is around it. Without one any name is taken as it is.
 
     \b
     Examples:
@@ -91,8 +93,8 @@ def enqueue(
         timeout=timeout,
         version=version,
     )
-    with connected(target) as client:
-        id = client.enqueue(spec)
+    with connection_to(target) as connection, connection.transaction():
+        id = Client(PsycopgRunner(connection)).enqueue(spec) if app is None else app.enqueue_spec(spec, connection)
     if as_json:
         echo_json({"id": id})
     else:

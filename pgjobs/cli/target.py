@@ -27,6 +27,12 @@ class KnownName(click.types.StringParamType):
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the name. Bytes that are no text in the terminal's encoding are wrong usage."""
+        if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+            self.fail(f"{value!r} is not text.", param, ctx)
+        return super().convert(value, param, ctx)
+
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the names that begin so."""
         from pgjobs.cli import completion  # only when a shell asks
@@ -40,8 +46,8 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for param in self.params:
-            if param.type is click.STRING and param.name in ("queue", "queues", "task"):
-                param.type = KnownName(param.name.rstrip("s"))
+            if param.type is click.STRING and param.name in ("queue", "queues", "to_queue", "task"):
+                param.type = KnownName("task" if param.name == "task" else "queue")
         self.params.extend(target_options())
 
 

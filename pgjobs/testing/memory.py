@@ -12,14 +12,15 @@ import itertools
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, cast
 
+from pgjobs import checks
 from pgjobs.async_client import AsyncClient
-from pgjobs.calls import Cancellation, Filter, QueueStatus
+from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus
 from pgjobs.client import Client
-from pgjobs.errors import JobNotFound
+from pgjobs.errors import InvalidJob, JobNotFound, JobNotWaiting
 from pgjobs.job import Claimed, Job, JobId, Lease, Spec, Status
 from pgjobs.outcome import Outcome
 from pgjobs.task import Task
@@ -91,26 +92,75 @@ class InMemory:
     def cancel(self, ids: Sequence[int], reason: str | None = None) -> Cancellation:
         """Cancel jobs that wait, ask those that run to stop, and return which is which."""
         with self._lock:
-            chosen = [row for id in sorted(set(ids)) if (row := self._rows.get(id)) and row.status is Status.READY]
-            for row in chosen:
-                row.finish(self.now(), Status.CANCELLED, reason=reason)
-            return Cancellation([row.id for row in chosen], [], [])
+            return self._cancel([row for id in sorted(set(ids)) if (row := self._rows.get(id)) is not None], reason)
 
     def failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
         """List the ids of dead letters that fit, smallest first, and change nothing."""
         with self._lock:
-            return [row.id for row in itertools.islice(self._dead(filter, after), limit)]
+            return [row.id for row in self._dead(filter, limit, after)]
 
     def retry_failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
         """Make dead letters jobs again and return their ids. Raises JobNotFound when a named id is not there."""
         with self._lock:
-            for id in sorted(filter.ids or ()):
-                if id not in self._rows or self._rows[id].status is not Status.DEAD:
-                    raise JobNotFound(f"There is no dead letter with the id {id}; nothing was retried.")
-            chosen = list(itertools.islice(self._dead(filter, after), limit))
+            self._check_dead(filter, "retried")
+            chosen = self._dead(filter, limit, after)
             for row in chosen:
                 row.revive(self.now())
             return [row.id for row in chosen]
+
+    def clear_failed(self, filter: Filter, limit: int, after: int = 0) -> list[int]:
+        """Delete dead letters for good and return their ids. Raises JobNotFound when a named id is not there."""
+        with self._lock:
+            self._check_dead(filter, "deleted")
+            return [self._rows.pop(row.id).id for row in self._dead(filter, limit, after)]
+
+    def matching(self, filter: JobFilter, limit: int, after: int = 0) -> list[int]:
+        """List the ids of live jobs that fit, smallest first, and change nothing."""
+        with self._lock:
+            return [row.id for row in self._live(filter, limit, after)]
+
+    def move(self, to_queue: str, filter: JobFilter, limit: int, after: int = 0) -> list[int]:
+        """Put jobs that do not run into another queue and return their ids, smallest first."""
+        checks.name("queue", to_queue, InvalidJob)
+        if filter.status == "running":
+            raise InvalidJob("A job that runs cannot be moved.")
+        with self._lock:
+            chosen = self._live(filter, limit, after)
+            for row in chosen:
+                if row.spec.queue != to_queue:
+                    row.edit(Edit(queue=to_queue), self.now())
+            return [row.id for row in chosen]
+
+    def edit(self, id: int, edit: Edit) -> None:
+        """Change a job that does not run. Raises JobNotFound, JobNotWaiting when it runs or is over."""
+        if edit.delay is not None and edit.available_at is not None:
+            raise InvalidJob("A job has a delay or an available_at, not both.")
+        if edit.priority is not None:
+            checks.priority(edit.priority, InvalidJob)
+        if edit.max_attempts is not None:
+            checks.max_attempts(edit.max_attempts, InvalidJob)
+        checks.timeout(edit.timeout, InvalidJob)
+        with self._lock:
+            row = self._rows.get(id)
+            if row is None:
+                raise JobNotFound(f"There is no job with the id {id}: it never was, or it was pruned.")
+            if row.status is not Status.READY:
+                raise JobNotWaiting(
+                    f"Job {id} is {row.status} and cannot be changed any more: only a job that waits can."
+                )
+            row.edit(edit, self.now())
+
+    def cancel_where(self, filter: JobFilter, reason: str | None, limit: int, after: int = 0) -> Cancellation:
+        """Cancel live jobs that fit, smallest ids first, as `cancel` does, and return which is which."""
+        with self._lock:
+            return self._cancel(self._live(filter, limit, after), reason)
+
+    def whereabouts(self, ids: Sequence[int]) -> dict[int, Status]:
+        """Tell the status of each of these jobs, wherever it is; those that never were, or were pruned, are absent."""
+        with self._lock:
+            return {id: self._rows[id].status for id in ids if id in self._rows}
+
+    sweep = Client.sweep  # nothing but verbs of a client
 
     def queue_overview(self) -> list[QueueStatus]:
         """Return one line per queue."""
@@ -185,17 +235,30 @@ class InMemory:
             self._rows |= {row.id: row for row in rows}
             return [JobId(row.id) for row in rows]
 
-    def _dead(self, filter: Filter, after: int) -> Iterator[Row]:
-        since = None if filter.since is None else self.now() - filter.since
-        for row in sorted(self._rows.values(), key=lambda row: row.id):
-            if (
-                row.status is Status.DEAD and row.id > after
-                and (filter.ids is None or row.id in filter.ids)
-                and filter.queue in (None, row.spec.queue) and filter.task in (None, row.spec.task)
-                and (filter.error is None or filter.error.lower() in row.error.lower())
-                and (since is None or (row.finished_at is not None and row.finished_at >= since))
-            ):  # fmt: skip
-                yield row
+    def _dead(self, filter: Filter, limit: int, after: int) -> list[Row]:
+        now = self.now()
+        return self._first(limit, after, lambda row: row.is_dead_and_fits(filter, now))
+
+    def _live(self, filter: JobFilter, limit: int, after: int) -> list[Row]:
+        now = self.now()
+        return self._first(limit, after, lambda row: row.is_live_and_fits(filter, now))
+
+    def _first(self, limit: int, after: int, wanted: Callable[[Row], bool]) -> list[Row]:
+        found = (row for row in self._rows.values() if row.id > after and wanted(row))  # which are in the order of ids
+        return list(itertools.islice(found, limit))
+
+    def _check_dead(self, filter: Filter, what: str) -> None:
+        for id in sorted(filter.ids or ()):
+            if id not in self._rows or self._rows[id].status is not Status.DEAD:
+                raise JobNotFound(f"There is no dead letter with the id {id}; nothing was {what}.")
+
+    def _cancel(self, rows: Sequence[Row], reason: str | None) -> Cancellation:
+        if any(row.status is Status.RUNNING for row in rows):
+            raise NotSupported("Jobs in memory cannot be asked to stop while they run: test this on a real database.")
+        chosen = [row for row in rows if row.status is Status.READY]
+        for row in chosen:
+            row.finish(self.now(), Status.CANCELLED, reason=reason)
+        return Cancellation([row.id for row in chosen], [], [])
 
 
 class _InLoop:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from pgjobs.errors import PgjobsError
+from pgjobs.calls import Edit, Filter, JobFilter
+from pgjobs.errors import InvalidJob, PgjobsError
 from pgjobs.job import AttemptError, Claimed, Job, Priority, Spec, Status
 from pgjobs.payload import decode
 
@@ -50,6 +52,42 @@ class Row:
     def due(self, now: datetime) -> bool:
         """Whether it may be claimed."""
         return self.status is Status.READY and self.available_at is not None and self.available_at <= now
+
+    def is_dead_and_fits(self, filter: Filter, now: datetime) -> bool:
+        """Whether it is a dead letter that is meant."""
+        return (
+            self.status is Status.DEAD and self.finished_at is not None
+            and (filter.ids is None or self.id in filter.ids)
+            and filter.queue in (None, self.spec.queue) and filter.task in (None, self.spec.task)
+            and (filter.error is None or filter.error.lower() in self.error.lower())
+            and (filter.since is None or self.finished_at >= now - filter.since)
+        )  # fmt: skip
+
+    def is_live_and_fits(self, filter: JobFilter, now: datetime) -> bool:
+        """Whether it is a live job that is meant; see pick.sql."""
+        if filter.status not in (None, "ready", "scheduled", "waiting", "running"):
+            raise InvalidJob(f"Live jobs are ready, scheduled, waiting or running, not {filter.status}.")
+        status = "scheduled" if self.status is Status.READY and not self.due(now) else self.status
+        wanted = (filter.status,) if filter.status is not None else ("ready", "scheduled")
+        return (
+            status in wanted
+            and (filter.ids is None or self.id in filter.ids)
+            and filter.queue in (None, self.spec.queue) and filter.task in (None, self.spec.task)
+            and (filter.older_than is None or self.enqueued_at < now - filter.older_than)
+            and (filter.newer_than is None or self.enqueued_at >= now - filter.newer_than)
+            and (filter.metadata is None or _contains(decode(self.spec.metadata or "null"), decode(filter.metadata)))
+        )  # fmt: skip
+
+    def edit(self, change: Edit, now: datetime) -> None:
+        """Change what is named; see edit.sql."""
+        assert self.available_at is not None
+        names = ("priority", "queue", "payload", "metadata", "max_attempts", "timeout", "version")
+        named = {name: value for name in names if (value := getattr(change, name)) is not None}
+        if change.delay is not None or change.available_at is not None:
+            self.available_at = max(now, change.available_at or now + (change.delay or timedelta(0)))
+        elif change.queue is not None or change.priority is not None:
+            self.available_at = max(now, self.available_at)
+        self.spec = dataclasses.replace(self.spec, **named)
 
     def claim(self, now: datetime) -> Claimed:
         """Begin the next run."""
@@ -134,3 +172,12 @@ class Row:
             return "exhausted"
         most = other.get("give_up_after")
         return "gave_up" if most is not None and again > self.failing_since + timedelta(seconds=most) else None
+
+
+def _contains(whole: Any, part: Any) -> bool:
+    """Whether JSON contains other JSON, as PostgreSQL's @> has it."""
+    if isinstance(part, dict):
+        return isinstance(whole, dict) and all(key in whole and _contains(whole[key], part[key]) for key in part)
+    if isinstance(part, list):
+        return isinstance(whole, list) and all(any(_contains(each, wanted) for each in whole) for wanted in part)
+    return isinstance(whole, bool) is isinstance(part, bool) and bool(whole == part)

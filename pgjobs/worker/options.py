@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from pgjobs import checks
 from pgjobs.errors import ConfigurationError
-from pgjobs.outcome import as_timedelta
 from pgjobs.task import ExecutorName, Task
 
 log = logging.getLogger("pgjobs.worker")
@@ -73,8 +73,7 @@ class WorkerOptions:
             log.warning(
                 "no task of the app is on the queue %r (theirs: %s); is it misspelt?", queue, ", ".join(used) or "none"
             )
-        if any(not 1 <= len(queue) <= 200 for queue in queues):
-            raise ConfigurationError("The name of a queue must have 1 to 200 characters.")
+        queues = tuple(checks.name("queue", queue, ConfigurationError) for queue in dict.fromkeys(queues))
         if concurrency is None:
             executors = {t.options_.executor for t in tasks.values() if t.options_.queue in queues} or {"thread"}
             concurrency = {executor: _CONCURRENCY[executor] for executor in sorted(executors)}
@@ -86,10 +85,11 @@ class WorkerOptions:
             raise ConfigurationError(f"concurrency must be from 1 to 10000, not {concurrency}.")
         if not isinstance(concurrency, int) and (unknown := concurrency.keys() - _CONCURRENCY.keys()):
             raise ConfigurationError(f"concurrency is for async, thread and process, not for {min(unknown)!r}.")
-        options = cls(
-            tuple(dict.fromkeys(queues)), concurrency, as_timedelta(lease), as_timedelta(grace), as_timedelta(poll),
-            drain, on_lease_lost, name,
-        )  # fmt: skip
+        lease, grace, poll = (
+            checks.duration(what, value, ConfigurationError)
+            for what, value in (("lease", lease), ("grace", grace), ("poll", poll))
+        )
+        options = cls(queues, concurrency, lease, grace, poll, drain, on_lease_lost, name)
         if options.lease < timedelta(seconds=1):
             raise ConfigurationError("A lease must be a second or longer: it has to outlast a few lost renewals.")
         if options.poll <= timedelta(0) or options.grace < timedelta(0):

@@ -7,14 +7,10 @@ returns boolean
 language plpgsql immutable
 as $$
 begin
-    if p_task is null or length(p_task) not between 1 and 200 then
-        raise exception 'The name of a task must have 1 to 200 characters.' using errcode = 'PJ001';
-    elsif p_queue is null or length(p_queue) not between 1 and 200 then
-        raise exception 'The name of a queue must have 1 to 200 characters.' using errcode = 'PJ001';
-    elsif p_task ~ '[\u0001-\u001f\u007f-\u009f]' then
-        raise exception 'The name of a task cannot hold control characters.' using errcode = 'PJ001';
-    elsif p_queue ~ '[\u0001-\u001f\u007f-\u009f]' then
-        raise exception 'The name of a queue cannot hold control characters.' using errcode = 'PJ001';
+    if not pgjobs.is_name(p_task) then
+        raise exception 'The name of a task must have 1 to 200 characters, none of them a control character.' using errcode = 'PJ001';
+    elsif not pgjobs.is_name(p_queue) then
+        raise exception 'The name of a queue must have 1 to 200 characters, none of them a control character.' using errcode = 'PJ001';
     elsif p_payload is null or jsonb_typeof(p_payload) <> 'object' then
         raise exception 'The payload of a job must be a JSON object: the arguments of the task by name.' using errcode = 'PJ001';
     elsif p_priority is null or p_priority not between -2 and 2 then

@@ -13,8 +13,8 @@ declare
     v_now timestamptz;
     v_ids bigint[];
 begin
-    if p_to is null or length(p_to) not between 1 and 200 then
-        raise exception 'The name of a queue must have 1 to 200 characters.' using errcode = 'PJ001';
+    if not pgjobs.is_name(p_to) then
+        raise exception 'The name of a queue must have 1 to 200 characters, none of them a control character.' using errcode = 'PJ001';
     elsif p_status = 'running' then
         raise exception 'A job that runs cannot be moved.' using errcode = 'PJ001';
     end if;

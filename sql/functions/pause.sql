@@ -7,8 +7,8 @@ as $$
 begin
     if (queue is null) = (task is null) then
         raise exception 'Say what to pause: a queue or a task.' using errcode = 'PJ001';
-    elsif length(coalesce(queue, task)) not between 1 and 200 then
-        raise exception 'The name of a queue or task must have 1 to 200 characters.' using errcode = 'PJ001';
+    elsif not pgjobs.is_name(coalesce(queue, task)) then
+        raise exception 'The name of a queue or task must have 1 to 200 characters, none of them a control character.' using errcode = 'PJ001';
     elsif queue is not null then
         insert into pgjobs.queues (name, paused_at) values (queue, pgjobs.now())
         on conflict (name) do update set paused_at = coalesce(queues.paused_at, excluded.paused_at);

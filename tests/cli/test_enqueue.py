@@ -77,6 +77,47 @@ def test_a_payload_is_of_the_tasks_version_unless_another_is_given(
     assert (too_new.exit_code, "The payload is of version 3, and remind is at version 2" in too_new.stderr) == (1, True)
 
 
+AROUND = """
+app = pgjobs.App(require_tx=True)
+
+@app.task
+def read_letter(letter_id: int): ...
+
+@app.around_enqueue
+def traced(spec):
+    id = yield pgjobs.with_metadata(spec, by="hand")
+    print("traced", id)
+"""
+
+
+def test_what_an_app_wraps_around_every_enqueue_is_around_this_one(
+    cli: Cli, here: str, app: pgjobs.App, write_app: WriteApp
+) -> None:
+    result = cli("enqueue", "read_letter", "--app", write_app(AROUND), "--payload", '{"letter_id": 7}')
+    assert (result.exit_code, result.stderr) == (0, "")
+    traced, id = result.stdout.split()[1:]
+    assert traced == id
+    assert app.job(int(id)).metadata == {"by": "hand"}
+
+
+REFUSING = f"""{LETTERS}
+
+@app.around_enqueue
+def refuse(spec):
+    yield spec
+    raise RuntimeError("not today")
+"""
+
+
+def test_what_refuses_an_enqueue_afterwards_takes_it_back(
+    cli: Cli, here: str, app: pgjobs.App, write_app: WriteApp
+) -> None:
+    result = cli("enqueue", "read_letter", "--app", write_app(REFUSING), "--payload", '{"letter_id": 7}')
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: RuntimeError: not today.")
+    assert app.jobs() == []
+
+
 def test_the_payload_can_come_from_standard_input(cli: Cli, here: str, app: pgjobs.App) -> None:
     result = cli("enqueue", "x", "--payload", "-", input=json.dumps({"text": "x" * 300_000}))
     assert len(app.job(int(result.stdout)).payload["text"]) == 300_000
@@ -117,4 +158,6 @@ def test_a_task_that_the_app_does_not_have_is_refused(cli: Cli, write_app: Write
 def test_what_only_the_database_refuses_is_a_sentence_too(cli: Cli, here: str) -> None:
     result = cli("enqueue", "x", "--queue", "q" * 201)
     assert result.exit_code == 1
-    assert result.stderr == "Error: The name of a queue must have 1 to 200 characters.\n"
+    assert (
+        result.stderr == "Error: The name of a queue must have 1 to 200 characters, none of them a control character.\n"
+    )

@@ -62,6 +62,16 @@ def test_either_a_queue_or_a_task_is_named(cli: Cli, command: str) -> None:
         assert "Name a queue, or a task with --task." in result.stderr
 
 
+def test_a_name_that_cannot_be_is_refused(cli: Cli) -> None:
+    result = cli("pause", "line\nline")
+    assert (result.exit_code, result.stderr) == (
+        1, "Error: The name of a queue or task must have 1 to 200 characters, none of them a control character.\n",
+    )  # fmt: skip
+    result = cli("move", "--queue", "ocr", "--to", "caf\udce9")
+    assert result.exit_code == 2
+    assert r"'caf\udce9' is not text." in result.stderr
+
+
 def test_a_job_is_edited(cli: Cli, db: Connection) -> None:
     id = enqueue_one(db)
     result = cli(

@@ -16,8 +16,10 @@ from psycopg.conninfo import make_conninfo
 from pytest_postgresql.executors import NoopExecutor
 
 import pgjobs
+from tests.sql.by_hand import until
 
 Connection = psycopg.Connection[Any]
+Backends = Callable[[str], list[int]]
 
 
 @pytest.fixture(scope="session")
@@ -207,13 +209,15 @@ def empty_dsn(db: Connection) -> Iterator[str]:
 
 
 @pytest.fixture
-def backends(db: Connection) -> Callable[[], list[int]]:
-    """The processes of the server that serve the app's own connections."""
+def backends(db: Connection) -> Backends:
+    """Wait until there are so many processes of the server for the app's own connections, and return them: backends("= 1").
 
-    def backends() -> list[int]:
-        rows = db.execute(
-            "select pid from pg_stat_activity where datname = current_database() and application_name = 'pgjobs'"
-        )
-        return [pid for (pid,) in rows]
+    One whose connection was closed, be it by an earlier test, is there a moment longer.
+    """
+    there = "from pg_stat_activity where datname = current_database() and application_name = 'pgjobs'"
+
+    def backends(count: str) -> list[int]:
+        until(db, f"count(*) {count} {there}")
+        return [pid for (pid,) in db.execute(f"select pid {there} order by backend_start".encode())]
 
     return backends

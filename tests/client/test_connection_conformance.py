@@ -166,7 +166,10 @@ def test_a_refused_job_is_our_error_and_a_savepoint_saves_the_rest(
 
     kind.begin()
     kind.enqueue(task, letter_id=1)
-    with pytest.raises(pgjobs.InvalidJob, match=r"^The name of a queue must have 1 to 200 characters\.$"):
+    with pytest.raises(
+        pgjobs.InvalidJob,
+        match=r"^The name of a queue must have 1 to 200 characters, none of them a control character\.$",
+    ):
         refused()
     kind.enqueue(task, letter_id=2)
     kind.commit()

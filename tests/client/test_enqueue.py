@@ -224,8 +224,11 @@ def test_odd_settings_of_the_callers_session_do_not_matter(face: Face, app: pgjo
 
 def test_a_job_that_the_database_refuses_is_refused_in_its_words(face: Face, app: pgjobs.App, count: Count) -> None:
     wrong = [
-        (pgjobs.Spec("t" * 201), "The name of a task must have 1 to 200 characters."),
-        (pgjobs.Spec("t", queue=""), "The name of a queue must have 1 to 200 characters."),
+        (pgjobs.Spec("t" * 201), "The name of a task must have 1 to 200 characters, none of them a control character."),
+        (
+            pgjobs.Spec("t", queue=""),
+            "The name of a queue must have 1 to 200 characters, none of them a control character.",
+        ),
         (pgjobs.Spec("t", "[1]"), "The payload of a job must be a JSON object: the arguments of the task by name."),
         (pgjobs.Spec("t", priority=9), "The priority of a job must be one of -2, -1, 0, 1, 2, not 9."),
         (pgjobs.Spec("t", max_attempts=0), "max_attempts must be from 1 to 32767, not 0."),

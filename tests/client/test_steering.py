@@ -87,6 +87,22 @@ def test_what_would_not_fit_the_task_is_refused(face: Face, app: pgjobs.App, tas
         face.steer(app, "edit", 4711, payload={"letter_id": 8})
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "line\nline", "\ud800"])
+def test_a_name_that_cannot_be_is_refused_wherever_one_is_given(
+    face: Face, app: pgjobs.App, task: Task, name: str
+) -> None:
+    id = face.enqueue(task, 7)
+    for verb, arguments, names in (
+        ("pause", (), {"queue": name}), ("pause", (), {"task": name}),
+        ("resume", (), {"queue": name}), ("resume", (), {"task": name}),
+        ("move", ("ocr", name), {}), ("edit", (id,), {"queue": name}),
+    ):  # fmt: skip
+        with pytest.raises(pgjobs.InvalidJob, match=r"^The name of a (queue|task) "):
+            face.steer(app, verb, *arguments, **names)
+    assert face.steer(app, "paused_tasks") == []
+    assert face.job(app, id).queue == "ocr"
+
+
 def test_a_payload_is_of_the_present_version_of_its_task_when_it_is_edited(
     face: Face, app: pgjobs.App, db: Connection
 ) -> None:

@@ -158,11 +158,17 @@ def empty(connection: Connection) -> None:
     connection.execute("select setval('pgjobs.jobs_id_seq', 1, false), setval('pgjobs.workers_id_seq', 1, false)")
 
 
-def until(connection: Connection, condition: str, *params: Any) -> None:
-    """Ask until the condition holds, ten seconds at most."""
-    deadline = time.monotonic() + 10
+def until(connection: Connection, condition: str, *params: Any, seconds: float = 10) -> None:
+    """Ask until the condition holds, so long at most."""
+    deadline = time.monotonic() + seconds
     while not one(connection, f"select {condition}", *params):
         assert time.monotonic() < deadline, f"in vain waited until {condition}"
+        time.sleep(0.005)  # between two looks
+
+
+def flagged(connection: Connection) -> list[str]:
+    """The tasks of the jobs that are flagged to announce their queue."""
+    return [task for (task,) in connection.execute("select task from pgjobs.jobs where wake order by id")]
 
 
 LOCKS = (

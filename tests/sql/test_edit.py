@@ -135,7 +135,7 @@ def test_a_job_that_runs_or_is_over_is_refused_in_a_sentence(db: Connection) -> 
 @pytest.mark.parametrize(
     "change",
     [
-        Edit(priority=3), Edit(queue=""), Edit(payload="[]"), Edit(metadata="1"), Edit(max_attempts=0),
+        Edit(priority=3), Edit(queue=""), Edit(queue="a\tb"), Edit(payload="[]"), Edit(metadata="1"), Edit(max_attempts=0),
         Edit(timeout=timedelta(0)), Edit(delay=timedelta(days=99_999)),
     ],
 )  # fmt: skip

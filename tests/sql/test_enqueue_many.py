@@ -13,7 +13,7 @@ import pytest
 from pgjobs.errors import InvalidJob
 from pgjobs.job import Priority, Spec
 from tests.conftest import Clock, Connection
-from tests.sql.by_hand import Connect, client, now, one
+from tests.sql.by_hand import Connect, client, flagged, now, one
 from tests.sql.one_database import one_database
 
 database, dsn = one_database()
@@ -109,8 +109,8 @@ def test_one_job_that_makes_no_sense_refuses_them_all(db: Connection) -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"task": None}, "The name of a task must have 1 to 200 characters."),
-    ({"queue": ""}, "The name of a queue must have 1 to 200 characters."),
+    ({"task": None}, "The name of a task must have 1 to 200 characters, none of them a control character."),
+    ({"queue": ""}, "The name of a queue must have 1 to 200 characters, none of them a control character."),
     ({"payload": [1]}, "The payload of a job must be a JSON object: the arguments of the task by name."),
     ({"max_attempts": 0}, "max_attempts must be from 1 to 32767, not 0."),
     ({"timeout": 0}, "A timeout must be longer than nothing, not 00:00:00."),
@@ -123,10 +123,6 @@ def test_each_is_held_to_the_rules_for_one_job(db: Connection) -> None:
         with pytest.raises(psycopg.Error) as refusal:
             many(db, {"task": "work", "payload": {}, **spec})
         assert (refusal.value.sqlstate, refusal.value.diag.message_primary) == ("PJ001", sentence)
-
-
-def flagged(connection: Connection) -> list[str]:
-    return [task for (task,) in connection.execute("select task from pgjobs.jobs where wake order by id")]
 
 
 def test_the_job_that_is_due_first_announces_its_queue(db: Connection) -> None:

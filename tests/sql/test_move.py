@@ -99,6 +99,8 @@ def test_all_conditions_must_fit_whether_jobs_are_listed_or_taken(db: Connection
         client(db).move("other", JobFilter(status="done"), 1)
 
 
-def test_a_queue_must_have_a_name(db: Connection) -> None:
-    with pytest.raises(InvalidJob):
-        client(db).move("", JobFilter(), 1)
+@pytest.mark.parametrize("name", ["", "q" * 201, "line\nline", "\x1b[31m", "\x85"])
+def test_a_queue_must_have_a_name_that_can_be_shown(db: Connection, name: str) -> None:
+    enqueue_one(db)
+    with pytest.raises(InvalidJob, match="The name of a queue must have 1 to 200 characters, none of them a control"):
+        client(db).move(name, JobFilter(), 1)

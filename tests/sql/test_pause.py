@@ -50,7 +50,9 @@ def test_a_queue_that_nobody_paused_can_be_resumed(db: Connection) -> None:
     assert client(db).queue_overview() == []
 
 
-@pytest.mark.parametrize("names", [{}, {"queue": "a", "task": "b"}, {"queue": ""}, {"task": "x" * 201}])
+@pytest.mark.parametrize(
+    "names", [{}, {"queue": "a", "task": "b"}, {"queue": ""}, {"task": "x" * 201}, {"queue": "a\n"}, {"task": "\x85"}]
+)
 def test_what_is_paused_is_a_queue_or_a_task_with_a_name(db: Connection, names: dict[str, str]) -> None:
     with pytest.raises(InvalidJob):
         client(db).pause(**names)

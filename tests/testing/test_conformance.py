@@ -13,7 +13,7 @@ import pytest
 
 import pgjobs
 from pgjobs import Cancel, Fail, Fixed, Priority, Retry, Snooze
-from pgjobs.calls import Filter
+from pgjobs.calls import Filter, JobFilter
 from pgjobs.client import Client
 from pgjobs.testing import Clock, InMemory, MemoryClock, assert_enqueued, drain, in_memory
 
@@ -455,6 +455,161 @@ def test_nothing_is_retried_when_a_named_id_is_not_there(app: pgjobs.App, play: 
     with app.client() as client, pytest.raises(pgjobs.JobNotFound, match="no dead letter with the id 999"):
         client.retry_failed(Filter(ids=[id, 999]), 10)
     assert app.job(id).status == "dead"
+
+
+def bury(app: pgjobs.App, play: pgjobs.Task[..., Any], *queues: str) -> list[int]:
+    """Make a dead letter in each of these queues."""
+    ids = [int(play.options(queue=queue).enqueue("fail")) for queue in queues]
+    drain(app, sorted(set(queues)))
+    return ids
+
+
+def test_an_app_retries_dead_letters_by_conditions_or_by_their_ids(
+    app: pgjobs.App, play: pgjobs.Task[..., Any], clock: AnyClock
+) -> None:
+    first, second, third, other = bury(app, play, "stage", "stage", "stage", "other")
+    assert app.retry_failed(queue="stage", limit=2) == [first, second]
+    assert app.retry_failed(other, third) == [third, other]
+    assert app.retry_failed() == []
+    assert [job.status for job in app.jobs()] == ["ready"] * 4
+    (again,) = bury(app, play, "later")
+    clock.advance(MINUTE)
+    assert app.retry_failed(since=MINUTE / 2) == []
+    assert app.retry_failed(error="NO USE", task="play") == [again]
+    with pytest.raises(pgjobs.JobNotFound, match="no dead letter with the id 999; nothing was retried"):
+        app.retry_failed(999)
+
+
+def test_an_app_clears_dead_letters(app: pgjobs.App, play: pgjobs.Task[..., Any]) -> None:
+    first, second, other = bury(app, play, "stage", "stage", "other")
+    with pytest.raises(pgjobs.JobNotFound, match="no dead letter with the id 999; nothing was deleted"):
+        app.clear_failed(first, 999)
+    assert app.clear_failed(queue="stage") == [first, second]
+    with pytest.raises(pgjobs.JobNotFound):
+        app.job(first)
+    assert app.job(other).status == "dead"
+
+
+def test_waiting_jobs_are_cancelled_and_what_is_over_is_in_no_list(
+    app: pgjobs.App, play: pgjobs.Task[..., Any]
+) -> None:
+    waits, over = play.options(delay=60).enqueue(), play.enqueue()
+    drain(app)
+    assert app.cancel(over, waits, waits, 999, reason="ordered twice") == pgjobs.Cancellation([waits], [], [])
+    assert ending(app.job(waits)) == ("cancelled", 0, 0, None, "ordered twice")
+    assert app.job(over).status == "completed"
+    with app.client() as client:
+        assert client.whereabouts([over, waits, 999]) == {over: "completed", waits: "cancelled"}
+
+
+def test_conditions_mean_the_same(app: pgjobs.App, play: pgjobs.Task[..., Any], clock: AnyClock) -> None:
+    clock.stop()
+    data = {"by": {"name": "ann", "tags": ["a", "b"]}, "n": 1}
+    old = play.options(metadata=data).enqueue()
+    clock.advance(MINUTE)
+    later = play.options(delay=60, metadata={"by": None, "n": True}).enqueue()
+    other = play.options(queue="other").enqueue()
+    bury(app, play, "dead")
+    chosen = [
+        (JobFilter(), [old, later, other]), (JobFilter(ids=[other, old, 999]), [old, other]),
+        (JobFilter(queue="stage"), [old, later]), (JobFilter(task="nobody"), []),
+        (JobFilter(status="ready"), [old, other]), (JobFilter(status="scheduled"), [later]),
+        (JobFilter(status="waiting"), []), (JobFilter(status="running"), []),
+        (JobFilter(older_than=MINUTE), []), (JobFilter(older_than=MINUTE / 2), [old]),
+        (JobFilter(newer_than=MINUTE), [old, later, other]), (JobFilter(newer_than=MINUTE / 2), [later, other]),
+        *((JobFilter(metadata=json), ids) for json, ids in (
+            ("{}", [old, later]), ('{"by": {"tags": ["b"]}}', [old]), ('{"by": {"tags": ["b", "c"]}}', []),
+            ('{"by": {"tags": "b"}}', []), ('{"by": null}', [later]), ('{"n": 1}', [old]), ('{"n": 1.0}', [old]),
+            ('{"n": true}', [later]), ('{"by": {}}', [old]), ('{"who": null}', []),
+        )),
+    ]  # fmt: skip
+    with app.client() as client:
+        for filter, ids in chosen:
+            assert client.matching(filter, 10) == ids, filter
+        assert client.matching(JobFilter(), 1, after=old) == [later]
+
+
+def test_jobs_are_cancelled_by_conditions(app: pgjobs.App, play: pgjobs.Task[..., Any]) -> None:
+    first, second, other = (play.options(queue=queue).enqueue() for queue in ("stage", "stage", "other"))
+    assert app.cancel_where(queue="stage", limit=1, reason="why") == pgjobs.Cancellation([first], [], [])
+    assert app.cancel_where(task="play") == pgjobs.Cancellation([second, other], [], [])
+    assert [app.job(id).reason for id in (first, second)] == ["why", None]
+    with pytest.raises(pgjobs.InvalidJob, match="Say which jobs"):
+        app.cancel_where()
+
+
+def test_jobs_are_moved_and_are_due_now_at_the_earliest(
+    app: pgjobs.App, play: pgjobs.Task[..., Any], clock: AnyClock
+) -> None:
+    clock.stop()
+    now, later, there = play.enqueue(), play.options(delay=90).enqueue(), play.options(queue="other").enqueue()
+    clock.advance(MINUTE)
+    assert app.move("stage", "other") == [now, later]
+    assert app.move("other", "other", limit=1) == [now]
+    assert [app.job(id).queue for id in (now, later, there)] == ["other"] * 3
+    at = clock.now()
+    times = [app.job(id).available_at for id in (now, later, there)]
+    assert times == [at, at + MINUTE / 2, at - MINUTE]
+    for arguments in ({"to_queue": "a\n"}, {"to_queue": "b", "status": "running"}, {"to_queue": "b", "status": "done"}):
+        with pytest.raises(pgjobs.InvalidJob):
+            app.move("other", **arguments)  # type: ignore[arg-type]
+
+
+def test_a_job_that_waits_is_edited(app: pgjobs.App, play: pgjobs.Task[..., Any], clock: AnyClock) -> None:
+    clock.stop()
+    id = play.options(metadata={"a": 1}).enqueue()
+    clock.advance(MINUTE)
+    app.edit(id, payload={"part": "done", "number": 8}, max_attempts=9, timeout=5)
+    job = app.job(id)
+    assert (job.payload["number"], job.max_attempts, job.metadata, job.priority) == (8, 9, {"a": 1}, 0)
+    assert job.available_at == clock.now() - MINUTE
+    app.edit(id, priority=Priority.HIGH, metadata={})
+    job = app.job(id)
+    assert (job.priority, job.metadata, job.available_at) == (-1, {}, clock.now())
+    app.edit(id, queue="other", delay=60)
+    assert app.job(id).available_at == clock.now() + MINUTE
+    app.edit(id, available_at=datetime(2020, 1, 1, tzinfo=UTC))
+    assert app.job(id).available_at == clock.now()
+    drain(app)
+    assert (app.job(id).queue, app.job(id).result) == ("other", {"part": "done", "number": 8})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"priority": 3}, {"queue": ""}, {"max_attempts": 0}, {"timeout": 0}, {"payload": {"nobody": 1}},
+        {"delay": 1, "available_at": datetime(2030, 1, 1, tzinfo=UTC)},
+    ],
+)  # fmt: skip
+def test_an_edit_that_makes_no_sense_changes_nothing(
+    app: pgjobs.App, play: pgjobs.Task[..., Any], change: dict[str, Any]
+) -> None:
+    id = play.enqueue()
+    before = app.job(id)
+    with pytest.raises((pgjobs.InvalidJob, pgjobs.InvalidPayload)):
+        app.edit(id, **change)
+    assert app.job(id) == before
+    drain(app)
+    with pytest.raises(pgjobs.JobNotWaiting, match=f"^Job {id} is completed and cannot be changed any more"):
+        app.edit(id, priority=1)
+    with pytest.raises(pgjobs.JobNotFound, match="There is no job with the id 999"):
+        app.edit(999, priority=1)
+
+
+def test_steering_in_an_event_loop_is_the_same(app: pgjobs.App, play: pgjobs.Task[..., Any]) -> None:
+    (dead,) = bury(app, play, "stage")
+
+    async def main() -> None:
+        assert await app.aretry_failed() == [dead]
+        await app.aedit(dead, priority=1, payload={"part": "fail", "number": 2})
+        assert await app.amove("stage", "other") == [dead]
+        assert await app.acancel_where(queue="other") == pgjobs.Cancellation([dead], [], [])
+        assert await app.acancel(dead) == pgjobs.Cancellation([], [], [])
+        assert await app.aclear_failed() == []
+        assert [job.payload["number"] for job in await app.ajobs()] == [2]
+        await app.aclose()
+
+    asyncio.run(main())
 
 
 def test_queues_are_counted(app: pgjobs.App, play: pgjobs.Task[..., Any], clock: AnyClock) -> None:

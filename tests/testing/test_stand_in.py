@@ -313,6 +313,19 @@ def test_a_verb_that_memory_does_not_know_is_refused_in_an_event_loop(app: pgjob
         asyncio.run(main())
 
 
+def test_to_ask_a_running_job_to_stop_is_refused(app: pgjobs.App) -> None:
+    @app.task(max_attempts=1)
+    def stop(job: pgjobs.JobContext) -> None:
+        app.cancel(job.id)
+
+    with in_memory(app):
+        id = stop.enqueue()
+        drain(app)
+        (error,) = app.job(id).errors
+    assert error.error.endswith("NotSupported")
+    assert error.message == "Jobs in memory cannot be asked to stop while they run: test this on a real database."
+
+
 def test_a_setting_that_memory_does_not_know_is_refused(app: pgjobs.App) -> None:
     @dataclass(frozen=True)
     class NewerSpec(pgjobs.Spec):

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from pgjobs.errors import InvalidPayload, InvalidResult
-from pgjobs.payload import MAX_DEPTH, decode, encode_metadata, encode_payload, encode_result, printable
+from pgjobs.payload import MAX_DEPTH, decode, encode_metadata, encode_payload, encode_result, storable
 
 
 def nested(levels: int) -> Any:
@@ -197,14 +197,14 @@ def shape(value: Any) -> Any:
     return type(value)
 
 
-def test_printable_keeps_what_postgresql_can_keep() -> None:
-    assert printable("a\0b \ud800 é") == "a\\x00b \\ud800 é"
-    assert printable("short", 5) == "short"
+def test_storable_keeps_what_postgresql_can_keep() -> None:
+    assert storable("a\0b \ud800 é") == "a\\x00b \\ud800 é"
+    assert storable("short", 5) == "short"
 
 
-def test_printable_cuts_the_middle_out_of_an_endless_text() -> None:
+def test_storable_cuts_the_middle_out_of_an_endless_text() -> None:
     text = "begin" + "x" * 1_000_000 + "end"
-    cut = printable(text, 100)
+    cut = storable(text, 100)
     assert cut.startswith("beginxxx")
     assert cut.endswith("xxxend")
     assert "... (999908 characters left out) ..." in cut

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 import pgjobs
+
+
+def run(main: Callable[[], Awaitable[Any]]) -> Any:
+    """Run a test's coroutine; a minute is for ever."""
+
+    async def bounded() -> Any:
+        return await asyncio.wait_for(main(), 60)
+
+    return asyncio.run(bounded())
 
 
 @pytest.fixture
@@ -17,7 +26,7 @@ def drain(app: pgjobs.App) -> Callable[..., pgjobs.Worker]:
 
     def drain(queues: list[str] | None = None, **options: Any) -> pgjobs.Worker:
         worker = app.make_worker(queues, drain=True, **options)
-        asyncio.run(asyncio.wait_for(worker.run(), 60))
+        run(worker.run)
         return worker
 
     return drain

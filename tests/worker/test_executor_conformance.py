@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from pgjobs import Progress, Status
 from tests.conftest import Connection
 from tests.sql.by_hand import LOCKS, until
 from tests.worker import conforming
+from tests.worker.conftest import run
 
 pytestmark = pytest.mark.parametrize("kind", conforming.KINDS)
 
@@ -69,13 +70,6 @@ def bench(app: pgjobs.App, kind: str, tmp_path: Path) -> Bench:
     for name, task in conforming.app.tasks.items():
         app.tasks[name] = task
     return Bench(app, kind, tmp_path)
-
-
-def run(main: Callable[[], Awaitable[Any]]) -> Any:
-    async def bounded() -> Any:
-        return await asyncio.wait_for(main(), 60)
-
-    return asyncio.run(bounded())
 
 
 async def told(fifo: Path) -> None:

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -89,15 +88,8 @@ def workers(db: Connection) -> dict[int, int]:
 
 def begun(db: Connection, count: int) -> dict[int, int]:
     """Wait until so many workers are there."""
-    until_long(db, "count(*) = %s from pgjobs.workers where supervisor is not null", count)
+    until(db, "count(*) = %s from pgjobs.workers where supervisor is not null", count, seconds=PATIENCE)
     return workers(db)
-
-
-def until_long(db: Connection, condition: str, *params: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not one(db, f"select {condition}", *params):
-        assert time.monotonic() < deadline, f"in vain waited until {condition}"
-        time.sleep(0.01)  # between two looks
 
 
 def lines(path: Path, count: int) -> list[tuple[int, float]]:
@@ -170,7 +162,7 @@ def test_a_worker_whose_threads_are_stuck_ends_and_is_replaced(
     ids = app.enqueue_many([their_app["deaf"].spec(str(tmp_path / "deaf"))] * 3)
     program.says("3 threads will not stop")
     program.says(f"worker process {pid} ended with status 1: Worker {first} has ended because 3 of its threads")
-    until_long(db, "count(*) = 1 from pgjobs.workers where supervisor is not null and id <> %s", first)
+    until(db, "count(*) = 1 from pgjobs.workers where supervisor is not null and id <> %s", first, seconds=PATIENCE)
     assert is_gone(pid)
     [id] = app.enqueue_many([their_app["add"].spec(1, 2)])
     assert app.wait_for(id, timeout=PATIENCE) == 3
@@ -239,7 +231,7 @@ def test_the_jobs_of_a_worker_that_is_killed_run_in_another_and_it_is_replaced(
     os.kill(first, signal.SIGKILL)
     [_, (second, _)] = lines(tmp_path / "runs", 2)
     assert second != first
-    until_long(db, "count(*) = 2 from pgjobs.workers where supervisor is not null and pid <> %s", first)
+    until(db, "count(*) = 2 from pgjobs.workers where supervisor is not null and pid <> %s", first, seconds=PATIENCE)
     assert len(workers(db).keys() - before.keys()) == 1
     until(db, "count(*) = 1 from pgjobs.job_history")
     job = app.job(id)
@@ -287,7 +279,7 @@ def test_a_worker_that_ends_by_itself_is_replaced(start: Start, db: Connection) 
     start()
     [(before, pid)] = begun(db, 1).items()
     os.kill(pid, signal.SIGTERM)
-    until_long(db, "count(*) = 1 from pgjobs.workers where supervisor is not null and id > %s", before)
+    until(db, "count(*) = 1 from pgjobs.workers where supervisor is not null and id > %s", before, seconds=PATIENCE)
 
 
 def test_a_worker_that_cannot_begin_ends_its_supervisor_with_the_reason(start: Start, tmp_path: Path) -> None:
@@ -363,7 +355,7 @@ def test_a_worker_that_was_rescued_though_it_lives_stops_its_jobs_and_begins_ane
     lines(tmp_path / "runs", 1)
     db.execute("select * from pgjobs.rescue_v1(10, %s)", ([before],))
     program.says("its lease has lapsed, 1 running jobs are no longer its own")
-    until_long(db, "count(*) = 1 from pgjobs.job_history")
+    until(db, "count(*) = 1 from pgjobs.job_history", seconds=PATIENCE)
     job = app.job(id)
     assert (job.run, job.result) == (2, pid)
     [(after, same)] = begun(db, 1).items()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -17,19 +17,11 @@ from pgjobs.payload import encode_result
 from pgjobs.testing import break_connections, losing_replies
 from tests.conftest import Clock, Connection
 from tests.sql.by_hand import until
+from tests.worker.conftest import run
 
 Drain = Callable[..., pgjobs.Worker]
 LATER = timedelta(hours=1)
 RENEWED = "supervisor is not null from pgjobs.workers"  # its keeper has begun, and renews again in ten seconds only
-
-
-def run(main: Callable[[], Awaitable[Any]]) -> Any:
-    """Run a test's coroutine; a minute is for ever."""
-
-    async def bounded() -> Any:
-        return await asyncio.wait_for(main(), 60)
-
-    return asyncio.run(bounded())
 
 
 # Outcomes

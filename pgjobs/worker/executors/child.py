@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pgjobs.context import JobContext, JobInterrupted
+from pgjobs.ending import end_with_parent
 from pgjobs.errors import UnknownTask
 from pgjobs.job import Progress
 from pgjobs.outcome import Done, Failed, Outcome, from_exception
@@ -155,11 +156,9 @@ def _end_with_parent() -> None:
     parent = parent_process()
     if parent is None:
         return
-    if sys.platform == "linux":  # by the kernel, also while C code holds the interpreter's lock
-        with suppress(Exception):
-            import ctypes
-
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if parent.pid is not None:
+        with suppress(Exception):  # by the kernel, also while C code holds the interpreter's lock
+            end_with_parent(parent.pid)
     threading.Thread(target=_watch, args=(parent.sentinel,), name="pgjobs parent watch", daemon=True).start()
 
 
