@@ -1,4 +1,4 @@
-"""The event loop of a process that is ours: uvloop's where it is installed, and no handler can end it.
+"""The event loop of a process that is ours: uvloop's where it is installed, and no exception of a handler's task ends it.
 
 asyncio lets SystemExit and KeyboardInterrupt that escape from a task go on through the loop itself, which ends. What raised
 it has it as its exception all the same; so the loop is entered again where it was, and whoever awaits that task is told.
