@@ -9,7 +9,8 @@ import pytest
 
 import pgjobs
 from pgjobs import Status
-from tests.worker.test_worker import idle, run
+from tests.worker.conftest import run
+from tests.worker.test_worker import idle
 
 Drain = Callable[..., pgjobs.Worker]
 
