@@ -77,6 +77,8 @@ class Arguments:
 
     def check_names(self, names: Mapping[str, Any]) -> None:
         """Raise InvalidPayload when these are not the names the function takes."""
+        if names.keys() == self._known:
+            return  # most have all of them and nothing else
         if self.context in names:
             raise InvalidPayload(f"The argument {self.context!r} of {self._task} is filled in by the worker.")
         if not self._takes_any and (unknown := names.keys() - self._known):

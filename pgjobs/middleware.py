@@ -32,20 +32,6 @@ AroundRun = Callable[[JobContext], Iterator[None]]
 AroundEnqueue = Callable[[Spec], Iterator[Spec]]
 
 
-class Plain:
-    """Nothing around a thing: what `Around` is without middleware, and as good as free."""
-
-    __slots__ = ("result",)
-
-    def __init__(self) -> None:
-        self.result: Any = None
-
-    def __enter__(self) -> Plain:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-
 class Around:
     """Middleware around one thing: a context manager, to which the thing's result is given as `result`.
 

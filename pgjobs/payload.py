@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pgjobs.errors import InvalidPayload, InvalidResult
@@ -16,7 +16,7 @@ MAX_DEPTH = (
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 # Without the regular expression for leading blanks that json.loads begins with: PostgreSQL writes none.
-_scan = json.JSONDecoder().raw_decode
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
 # A string, to be passed over, or a number with a positive exponent.
 _LARGE = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|(-?\d+(?:\.\d+)?e\+\d+)')
 
@@ -69,7 +69,9 @@ def encode_result(result: Any, *, task: str) -> str:
 def decode(text: str) -> Any:
     """Return the value of a JSON text that came from PostgreSQL. Raises ValueError for what Python cannot hold."""
     try:
-        return _scan(text)[0]
+        return _scan(text, 0)[0]
+    except StopIteration:
+        raise ValueError("it is no JSON") from None
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

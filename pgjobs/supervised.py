@@ -30,6 +30,7 @@ def main() -> None:
         link.stats = worker.stats
         run_until_stopped(worker)
     except Exception as error:
+        link.tell_stats()
         text = str(error) if isinstance(error, PgjobsError) else f"{type(error).__name__}: {error}"
         link.say({"error": text})
         sys.exit(1)

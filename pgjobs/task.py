@@ -13,7 +13,7 @@ from pgjobs.arguments import Arguments
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload
 from pgjobs.job import JobId, Priority, Spec
-from pgjobs.middleware import Around, AroundRun, Plain
+from pgjobs.middleware import Around, AroundRun
 from pgjobs.payload import encode_metadata, encode_payload
 from pgjobs.policy import Policy
 
@@ -204,11 +204,11 @@ class Task(Generic[P, R]):
         self._arguments.check_names(payload)
         return payload
 
-    def bind(self, payload: Mapping[str, Any], context: JobContext) -> dict[str, Any]:
+    def bind(self, payload: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
         """Return the keyword arguments to call the function with. Raises InvalidPayload when they do not fit."""
         arguments = self._arguments.load(payload)
         if self._arguments.context is None:
-            return dict(arguments)
+            return arguments
         return {**arguments, self._arguments.context: context}
 
     def _upcast(self, payload: dict[str, Any], version: int) -> dict[str, Any]:
@@ -223,9 +223,14 @@ class Task(Generic[P, R]):
                 )
         return payload
 
-    def around(self, context: JobContext) -> Around | Plain:
+    @property
+    def is_plain(self) -> bool:
+        """Whether to run it is to call its function: it is no generator, and the app has no middleware."""
+        return not self.is_generator and not self._middleware
+
+    def around(self, context: JobContext) -> Around:
         """Return the app's middleware as a context manager around one run of the function."""
-        return Around(self._middleware, context) if self._middleware else Plain()
+        return Around(self._middleware, context)
 
     def takes_only(self, argument: str) -> bool:
         """Whether the function can be called with this argument and no other."""

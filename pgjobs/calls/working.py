@@ -38,6 +38,7 @@ class Step:
     scanned_to: str | None  # and from when on they are to be scanned next
     due_in: timedelta | None  # when the next job falls due
     dead: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # (id, run): settled, and a dead letter now
+    cancelled: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # it failed, but somebody had asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def progress(leases: Sequence[Lease], said: Sequence[Progress]) -> Call[Step]:
 
 def read_step(rows: Rows) -> Step:
     claimed: list[Claimed] = []
-    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": []}
+    unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": [], "cancelled": []}
     paused: list[str] = []
     cursor = None
     scanned, scanned_to, due_in = 0, None, None
@@ -143,4 +144,5 @@ def read_step(rows: Rows) -> Step:
         scanned_to,
         due_in,
         unsettled["dead"],
+        unsettled["cancelled"],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 import psycopg
@@ -19,7 +19,7 @@ from pgjobs.outcome import Failed, from_exception
 from pgjobs.worker.cursors import Cursors
 from pgjobs.worker.pace import Pace
 from pgjobs.worker.progress import Board
-from pgjobs.worker.settler import Entry, Outbox, settlement
+from pgjobs.worker.settler import Ending, Entry, Outbox, settlement
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -40,9 +40,7 @@ class Claimer:
         self.board = Board()
         self.stats: Counter[str] = Counter()
         self.listening = False
-        self.on_settled: Callable[[Entry, bool], None] | None = (
-            None  # told what was written, and whether the job is dead
-        )
+        self.on_settled: Callable[[Entry, Ending], None] | None = None  # told what was written
         self._queues = queues
         self._poll = poll
         self._open: dict[str, int] = {}  # start of a batch -> its jobs not yet settled; in order of time
@@ -78,7 +76,7 @@ class Claimer:
         """Return which runs of this worker are asked to stop: id, run, reason."""
         return await self._client_().cancel_asked(self.worker, RECONCILE_LIMIT)
 
-    async def step(self, free: int, closed: frozenset[str] = frozenset()) -> list[Claimed]:
+    async def step(self, free: int, closed: frozenset[str] = frozenset()) -> list[tuple[Lease, Claimed]]:
         """Settle up to a batch of outcomes and claim up to `free` jobs, not from closed queues. Returns the claimed ones.
 
         With free=0 it only settles. A connection error leaves the outcomes in the outbox and is raised.
@@ -125,8 +123,7 @@ class Claimer:
         gone: list[Entry] = []
         if len(real) < RECONCILE_LIMIT:
             gone = self.outbox.drop(held - real)
-            for entry in gone:
-                self._close(entry.lease)
+            self._close([entry.lease for entry in gone])
             if gone:
                 self.stats["fenced"] += len(gone)
             self._doubtful = False
@@ -152,7 +149,7 @@ class Claimer:
 
     async def _settle_and_claim(
         self, entries: list[Entry], free: int, began: float, closed: frozenset[str]
-    ) -> tuple[list[Claimed], Step]:
+    ) -> tuple[list[tuple[Lease, Claimed]], Step]:
         pace = self.pace
         head = pace.sweep_due(began)
         for queue, since in pace.take_late(began).items():
@@ -167,11 +164,11 @@ class Claimer:
         pace.claimed(step, free, idle, head, began, time.monotonic())
         assert step.scanned_to is not None
         self._scanned_to = step.scanned_to
-        if step.claimed:
-            self._open[step.scanned_to] = self._open.get(step.scanned_to, 0) + len(step.claimed)
-            for job in step.claimed:
-                self._batch_of[Lease(job.id, job.run, self.worker)] = step.scanned_to
-        return step.claimed, step
+        claimed = [(Lease(job.id, job.run, self.worker), job) for job in step.claimed]
+        if claimed:
+            self._open[step.scanned_to] = self._open.get(step.scanned_to, 0) + len(claimed)
+            self._batch_of.update(dict.fromkeys([lease for lease, _ in claimed], step.scanned_to))
+        return claimed, step
 
     async def _settle_one_by_one(self, entries: list[Entry]) -> None:
         """Find the outcome that spoils the batch, and make it a failed attempt."""
@@ -198,30 +195,43 @@ class Claimer:
 
     def _forget(self, entries: list[Entry], step: Step) -> None:
         """Close what was settled or fenced; put back what was locked for a moment."""
-        fenced, locked, dead = set(step.fenced), set(step.locked), set(step.dead)
-        back = []
+        if step.fenced or step.locked:
+            entries = self._settled(entries, step)
+        for kind, count in Counter([type(entry.outcome) for entry in entries]).items():
+            self.stats[kind.__name__.lower()] += count
+        if self.on_settled is not None:
+            endings: dict[tuple[int, int], Ending] = dict.fromkeys(step.dead, "dead")
+            endings |= dict.fromkeys(step.cancelled, "cancelled")
+            for entry in entries:
+                self.on_settled(entry, endings.get((entry.lease.id, entry.lease.run)))
+        self._close([entry.lease for entry in entries])
+
+    def _settled(self, entries: list[Entry], step: Step) -> list[Entry]:
+        """Return which were settled, after looking after the others."""
+        fenced, locked = set(step.fenced), set(step.locked)
+        settled, void, back = [], [], []
         for entry in entries:
             key = (entry.lease.id, entry.lease.run)
             if key in locked:
                 back.append(entry)
-                continue
-            if key in fenced:
-                self.stats["fenced"] += 1
+            elif key in fenced:
+                void.append(entry.lease)
                 log.warning("job %d: run %d was taken back before it was settled; its outcome is void", *key,
                             extra=entry.job.fields)  # fmt: skip
             else:
-                self.stats[type(entry.outcome).__name__.lower()] += 1
-                if self.on_settled is not None:
-                    self.on_settled(entry, key in dead)
-            self._close(entry.lease)
+                settled.append(entry)
+        self.stats["fenced"] += len(void)
+        self._close(void)
         self.outbox.put_back(back)
+        return settled
 
-    def _close(self, lease: Lease) -> None:
-        batch = self._batch_of.pop(lease, None)
-        if batch is not None:
-            self._open[batch] -= 1
-            if not self._open[batch]:
-                del self._open[batch]
+    def _close(self, leases: Iterable[Lease]) -> None:
+        """These are over: their batches hold the fewer."""
+        for batch, count in Counter([self._batch_of.pop(lease, None) for lease in leases]).items():
+            if batch is not None:
+                self._open[batch] -= count
+                if not self._open[batch]:
+                    del self._open[batch]
 
     def _client_(self) -> AsyncClient:
         if self._client is None:

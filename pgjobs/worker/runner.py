@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,7 +17,6 @@ from pgjobs.payload import decode
 from pgjobs.task import ExecutorName, Task
 from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import timed_out
-from pgjobs.worker.settler import max_attempts
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -37,7 +35,8 @@ class Runner:
     def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[ExecutorName, Executor]) -> None:
         self._tasks = tasks
         self._executors = executors
-        self._runs: dict[tuple[int, int], _Run] = {}
+        self._runs: dict[tuple[int, int], tuple[JobContext, Executor]] = {}
+        self._asked: dict[tuple[int, int], str | None] = {}  # who of them is asked to stop, and why
         # At this level every run is worth a line when it starts and one when it ends.
         self._logged = logging.getLogger("pgjobs.task").isEnabledFor(logging.DEBUG)
 
@@ -58,76 +57,76 @@ class Runner:
             return _not_yet(
                 job, f"has {job.task} at version {task.version}, and its payload is of version {job.version}"
             )
-        run = None
+        key = (job.id, job.run)
         try:
             context = context or make_context(job, task)
             context._report = report
             arguments = task.present(decode(job.payload), job.version)
             executor = self._executors[task.options_.executor]
-            run = self._runs[job.id, job.run] = _Run(context, executor, asyncio.current_task())
+            self._runs[key] = context, executor
             if self._logged:
                 with Around((log_runs,), context) as around:
                     around.result = await executor.run(task, job, arguments, context)
                 outcome = cast(Outcome, around.result)
             else:
                 outcome = await executor.run(task, job, arguments, context)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if current is None or not current.cancelling():
                 # Nobody cancelled us: the handler raised it by itself, and that is a failure like any other.
                 outcome = Failed("asyncio.CancelledError", "the handler was cancelled from within")
+                outcome = task.options_.policy.judge(outcome, error, job.attempts + 1)
             elif context is not None and context.expired:
-                outcome = timed_out(context)  # a thread that was asked long ago, and is now left to itself
+                # A thread that was asked long ago, and is now left to itself.
+                outcome = _judged(timed_out(context), task, job)
             else:
                 outcome = Release()
         except BaseException as error:
             outcome = task.options_.policy.outcome(error, job.attempts + 1)
         else:
-            if type(outcome) is Failed and (kind := _OURS.get(outcome.error)) is not None:
-                outcome = task.options_.policy.judge(outcome, kind(outcome.message), job.attempts + 1)
+            if type(outcome) is Failed:
+                outcome = _judged(outcome, task, job)
         finally:
-            self._runs.pop((job.id, job.run), None)
-        if run is not None and run.asked and type(outcome) is Release:
-            outcome = Cancelled(run.reason)
+            self._runs.pop(key, None)
+        if self._asked and key in self._asked:
+            reason = self._asked.pop(key)
+            if type(outcome) is Release:
+                outcome = Cancelled(reason)
         if type(outcome) is Failed:
             log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
                         outcome.error, outcome.message[:500], extra=job.fields)  # fmt: skip
         return outcome
 
-    def cancel(self, id: int, run: int, reason: str | None) -> bool:
-        """Stop a run, or ask it to where it cannot be stopped; once. Return whether that was news."""
-        running = self._runs.get((id, run))
-        if running is None or running.asked:
+    def cancel(self, id: int, run: int, reason: str | None, running: asyncio.Task[Any]) -> bool:
+        """Stop a run, or ask it to where it cannot be stopped; once. Return whether that was news.
+
+        Arguments: running, the asyncio task that awaits `run`.
+        """
+        key = (id, run)
+        if key not in self._runs or key in self._asked:
             return False
-        running.asked, running.reason = True, reason
-        assert running.task is not None
-        running.executor.cancel(running.context, running.task)
+        self._asked[key] = reason
+        context, executor = self._runs[key]
+        executor.cancel(context, running)
         return True
 
 
-@dataclass(slots=True)
-class _Run:
-    context: JobContext
-    executor: Executor
-    task: asyncio.Task[Any] | None
-    asked: bool = False
-    reason: str | None = None
+def _judged(failed: Failed, task: Task[Any, Any], job: Claimed) -> Failed:
+    """Return a failure with what the task's policy says, if it is one that we put into words; others were judged already."""
+    kind = _OURS.get(failed.error)
+    return failed if kind is None else task.options_.policy.judge(failed, kind(failed.message), job.attempts + 1)
 
 
 def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:
     """Return what the handler can know about its run."""
+    options = task.options_
     return JobContext(
-        id=job.id,
-        run=job.run,
-        queue=job.queue,
-        task=job.task,
-        attempt=job.attempts + 1,
-        max_attempts=max_attempts(job, task),
-        enqueued_at=datetime.fromisoformat(job.enqueued_at),
-        started_at=datetime.now(UTC),
-        timeout=task.options_.timeout if job.timeout is None else timedelta(seconds=job.timeout),
-        metadata=None if job.metadata is None else decode(job.metadata),
-    )
+        job.id, job.run, job.queue, job.task, job.attempts + 1,
+        options.max_attempts if job.max_attempts is None else job.max_attempts,
+        datetime.fromisoformat(job.enqueued_at), datetime.now(UTC),
+        options.timeout if job.timeout is None else timedelta(seconds=job.timeout),
+        None if job.metadata is None else decode(job.metadata),
+    )  # fmt: skip
 
 
 def _not_yet(job: Claimed, why: str) -> Outcome:

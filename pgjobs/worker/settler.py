@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pgjobs.calls import Settlement
 from pgjobs.context import JobContext
@@ -16,6 +16,9 @@ from pgjobs.task import Task
 
 BATCH = 1_000  # outcomes a statement; more only make it longer
 BATCH_LENGTH = 32 * 1024 * 1024  # characters of their results together, unless one alone is longer
+
+# What became of the job when that is not what the run alone would say.
+Ending = Literal["dead", "cancelled"] | None
 
 
 @dataclass(slots=True)
@@ -53,14 +56,16 @@ class Outbox:
         if self.waiting:
             self._entries = deque(sorted(self._entries, key=lambda entry: entry.lease in self.waiting))
         entries = self._entries
+        worker = entries[0].lease.worker if entries else 0
         size = 0
-        while entries and len(taken) < limit and (not taken or entries[0].lease.worker == taken[0].lease.worker):
-            if entries[0].lease in self.waiting:
+        while entries and len(taken) < limit:
+            entry = entries[0]
+            if entry.lease.worker != worker or entry.lease in self.waiting:
                 break
-            outcome = entries[0].outcome
-            size += len(outcome.result) if type(outcome) is Done else 0
-            if taken and size > BATCH_LENGTH:
-                break
+            if type(entry.outcome) is Done:
+                size += len(entry.outcome.result)
+                if taken and size > BATCH_LENGTH:
+                    break
             taken.append(entries.popleft())
         return taken
 

@@ -40,6 +40,7 @@ class Slots:
         queues: tuple[str, ...],
         tasks: Mapping[str, Task[Any, Any]],
     ) -> None:
+        self.shared = isinstance(concurrency, int)  # whether any free slot is one for every executor
         if isinstance(concurrency, int):
             shared = _Pool(concurrency)
             self._pools = dict.fromkeys(EXECUTORS, shared)

@@ -14,10 +14,11 @@
 --
 -- When a job dies, the job that its task wants then (workers.on_failure) is enqueued by the same statement.
 --
--- Returns rows only for what was not settled, and for what died:
---   fenced   the lease is over: somebody took the job back, and the outcome is void
---   locked   somebody has the row locked for a moment: send it again with the next call
---   dead     it was settled, and is a dead letter now
+-- Returns rows only for what was not settled, and for failures that ended their job:
+--   fenced     the lease is over: somebody took the job back, and the outcome is void
+--   locked     somebody has the row locked for a moment: send it again with the next call
+--   dead       it was settled, and is a dead letter now
+--   cancelled  it was settled, and is cancelled now: it failed, and somebody had asked to cancel it
 --
 -- I1: each statement moves whole rows. I3: only (id, run, worker) as claimed is written. I5: the clock is the database's.
 -- I11: rows are locked by id, locked ones are skipped; a settle never waits.
@@ -87,4 +88,4 @@ end
 $$;
 
 comment on function pgjobs.settle_v1(integer, bigint[], integer[], jsonb, boolean[], jsonb) is
-    'Write the outcomes of runs, each only if its lease still stands; returns what was not settled, and what died.';
+    'Write the outcomes of runs, each only if its lease still stands; returns what was not settled, and what failed for good.';

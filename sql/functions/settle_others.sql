@@ -12,7 +12,7 @@ declare
     v_failed  bigint[];
     v_queue   text;
     v_queues  text[];
-    v_dead    jsonb;
+    v_ended   jsonb;
 begin
     select (o ->> 'outcome') into v_queue from jsonb_array_elements(p_others) o
     where coalesce(o ->> 'outcome', '') not in ('retry', 'fail', 'snooze', 'release', 'cancel') limit 1;
@@ -112,8 +112,9 @@ begin
     )
     select array_agg(w.ord), array_agg(w.id) filter (where w.ending = 'cancelled' and w.run > 1),
            array_agg(distinct w.queue) filter (where w.outcome = 'release' and w.ending is null),
-           jsonb_agg(jsonb_build_array(w.id, w.run)) filter (where w.ending in ('failed', 'exhausted', 'gave_up'))
-    into v_settled, v_failed, v_queues, v_dead
+           jsonb_agg(jsonb_build_array(w.id, w.run, case w.ending when 'cancelled' then 'cancelled' else 'dead' end))
+               filter (where w.ending is not null and w.outcome in ('retry', 'fail'))
+    into v_settled, v_failed, v_queues, v_ended
     from written w;
 
     if v_failed is not null then
@@ -122,8 +123,8 @@ begin
     foreach v_queue in array coalesce(v_queues, '{}') loop
         perform pgjobs.wake(v_queue);  -- what this worker gave back, another may take at once
     end loop;
-    if v_dead is not null then
-        return query select 'dead', (d -> 0)::bigint, (d -> 1)::integer from jsonb_array_elements(v_dead) d;
+    if v_ended is not null then
+        return query select e ->> 2, (e -> 0)::bigint, (e -> 1)::integer from jsonb_array_elements(v_ended) e;
     end if;
     if cardinality(v_settled) is distinct from jsonb_array_length(p_others) then
         return query

@@ -497,7 +497,7 @@ class Machine(RuleBasedStateMachine):
         return settlement, drawn
 
     def _settled(self, worker: int, drawn: list[tuple[Lease, dict[str, Any]]], step: Step) -> None:
-        fenced = []
+        fenced, cancelled = [], []
         for lease, outcome in drawn:
             job = self.jobs.get(lease.id)
             if job is None or (job.status, job.run, job.worker) != ("running", lease.run, worker):
@@ -507,8 +507,11 @@ class Machine(RuleBasedStateMachine):
                 self._saw("fenced by a wrong worker", wrong_worker)
                 self._saw("fenced by a wrong run", job is not None and job.worker == worker and job.run != lease.run)
             else:
+                if job.asked and outcome["outcome"] in ("retry", "fail"):
+                    cancelled.append((job.id, job.run))
                 self._apply(job, **outcome)
         assert sorted(step.fenced) == sorted(fenced)
+        assert sorted(step.cancelled) == sorted(cancelled)
         assert sorted(step.dead) == sorted((job.id, job.run) for job in self.died)
         self._told()
         assert step.locked == []

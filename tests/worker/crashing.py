@@ -49,6 +49,14 @@ def say_exit() -> None:
     sys.exit("enough")
 
 
+@app.task(executor="process", queue="children", max_attempts=1)
+async def leave_in_a_task() -> None:
+    async def leave() -> None:
+        sys.exit("enough")
+
+    await asyncio.create_task(leave())
+
+
 @app.task(executor="process", queue="children", max_attempts=1, timeout=0.5)
 def spin() -> None:
     while True:

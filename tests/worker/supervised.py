@@ -47,6 +47,18 @@ def block(path: str) -> None:
     threading.Event().wait()
 
 
+@app.task(timeout=0.05, max_attempts=2, retry=pgjobs.Fixed(3600))
+def deaf(path: str) -> None:
+    """The same, though its time is over at once, and it is asked to stop."""
+    tell(path)
+    threading.Event().wait()
+
+
+@app.task
+async def which_loop() -> str:
+    return type(asyncio.get_running_loop()).__module__
+
+
 @app.task(executor="process")
 def spin(path: str) -> None:
     """The same, in a child of the worker that never lets go."""

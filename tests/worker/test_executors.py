@@ -479,7 +479,7 @@ def test_a_worker_whose_threads_are_stuck_lets_the_rest_finish_and_ends(app: pgj
             await stuck(worker, 3)
             late = await other.aenqueue()
             finish.set()
-            await asyncio.wait_for(worker._stop_asked.wait(), 30)
+            await asyncio.wait_for(worker._stop.asked.wait(), 30)
         await app.aclose()
 
     with pytest.raises(pgjobs.WorkerStuck, match="3 of its threads would not stop"):

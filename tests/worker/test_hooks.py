@@ -73,6 +73,25 @@ def test_a_job_in_a_child_process_is_told_of_in_the_worker(app: pgjobs.App, drai
     assert heard[4].error == "ProcessDied: its process ended with exit status 3"
 
 
+@pytest.mark.parametrize("max_attempts", [1, 2])
+def test_a_failure_of_a_job_that_somebody_has_cancelled_is_told_as_no_retry_and_no_death(
+    app: pgjobs.App, drain: Drain, max_attempts: int
+) -> None:
+    heard: list[str] = []
+
+    @app.task(max_attempts=max_attempts)
+    async def fall(job: pgjobs.JobContext) -> None:
+        with app.client() as client:
+            assert client.cancel([job.id], "enough").asked == [job.id]
+        raise ValueError("no")
+
+    on_everything(app, lambda event: heard.append(event.kind))
+    id = fall.enqueue()
+    drain()
+    assert (app.job(id).status, app.job(id).reason) == (pgjobs.Status.CANCELLED, "enough")
+    assert heard == ["start", "error"]
+
+
 def test_an_outcome_that_is_void_is_not_told(app: pgjobs.App, drain: Drain, db: Connection) -> None:
     heard: list[str] = []
 

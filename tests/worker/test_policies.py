@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,7 @@ import pgjobs
 from pgjobs import Retry
 from tests.conftest import Clock
 from tests.worker import policing
+from tests.worker.test_executors import stuck
 
 Drain = Callable[..., pgjobs.Worker]
 EXECUTORS = ["async", "thread", "process"]
@@ -114,6 +116,37 @@ def test_a_timeout_is_a_job_timeout_to_a_policy(app: pgjobs.App, drain: Drain, e
         id = take_too_long.enqueue()
     drain()
     assert (app.job(id).reason or "").startswith("failed: JobTimeout: it ran longer")
+
+
+def test_the_timeout_of_a_thread_that_does_not_stop_is_judged_too(app: pgjobs.App) -> None:
+    go_on = threading.Event()
+
+    @app.task(retry_on=OSError, timeout=0.05, retry=[0])
+    def deaf() -> None:
+        go_on.wait()
+
+    id = deaf.enqueue()
+
+    async def main() -> None:
+        worker = app.make_worker()
+        running = asyncio.create_task(worker.run())
+        await stuck(worker, 1)
+        worker.stop()
+        await running
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    go_on.set()
+    assert (app.job(id).reason or "").startswith("failed: JobTimeout: it ran longer")
+
+
+def test_a_handler_that_cancels_itself_is_judged_too(app: pgjobs.App, drain: Drain) -> None:
+    @app.task(retry_on=OSError)
+    async def give_in() -> None:
+        raise asyncio.CancelledError
+
+    id = give_in.enqueue()
+    drain()
+    assert app.job(id).reason == "failed: asyncio.CancelledError: the handler was cancelled from within"
 
 
 def test_a_payload_that_does_not_fit_is_judged_too(app: pgjobs.App, drain: Drain) -> None:

@@ -147,6 +147,32 @@ def test_workers_that_drain_end_and_their_supervisor_with_them(start: Start, app
     assert [app.job(id).result for id in ids] == [n + 1 for n in range(100)]
 
 
+def test_workers_use_uvloop_where_it_is_installed(start: Start, app: pgjobs.App) -> None:
+    pytest.importorskip("uvloop")
+    [id] = app.enqueue_many([their_app["which_loop"].spec()])
+    start("--drain").end()
+    assert app.job(id).result == "uvloop"
+
+
+def test_a_worker_whose_threads_are_stuck_ends_and_is_replaced(
+    start: Start, app: pgjobs.App, db: Connection, tmp_path: Path
+) -> None:
+    program = start("--concurrency", "4", "--poll", "1h")
+    [(first, pid)] = begun(db, 1).items()
+    ids = app.enqueue_many([their_app["deaf"].spec(str(tmp_path / "deaf"))] * 3)
+    program.says("3 threads will not stop")
+    program.says(f"worker process {pid} ended with status 1: Worker {first} has ended because 3 of its threads")
+    until(db, "count(*) = 1 from pgjobs.workers where supervisor is not null and id <> %s", first, seconds=PATIENCE)
+    assert is_gone(pid)
+    [id] = app.enqueue_many([their_app["add"].spec(1, 2)])
+    assert app.wait_for(id, timeout=PATIENCE) == 3
+    for id in ids:
+        job = app.job(id)
+        assert (job.status, job.attempts, job.crashes, job.errors[0].error) == (pgjobs.Status.READY, 1, 0, "JobTimeout")
+    program.process.terminate()
+    assert re.search(r"1 died and were replaced: 1 done, 3 failed, 3 threads did not stop\.", program.end())
+
+
 def test_a_supervisor_takes_little_memory_and_a_worker_imports_nothing_it_does_not_need(
     start: Start, db: Connection
 ) -> None:

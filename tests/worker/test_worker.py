@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -289,11 +289,11 @@ async def idle(worker: pgjobs.Worker) -> None:
     came = asyncio.Event()
     wait = worker._wait
 
-    async def told(grace_ends: float | None) -> None:
+    async def told() -> None:
         pace = worker._claimer.pace
         if worker._claimer.listening and pace.idle and pace.claim_at > worker._last_step + 10:
             came.set()
-        await wait(grace_ends)
+        await wait()
 
     setattr(worker, "_wait", told)  # noqa: B010
     await came.wait()
@@ -470,11 +470,11 @@ def test_a_stop_while_the_server_is_down_does_not_wait_for_it(
         running = asyncio.create_task(worker.run())
         await (started.wait() if busy else worker.ready_or_done(running))
 
-        async def unreachable() -> None:
+        async def unreachable() -> NoReturn:
             down.set()
             raise psycopg.OperationalError("connection refused")
 
-        monkeypatch.setattr(worker, "_connect", unreachable)
+        monkeypatch.setattr(worker._session, "connect", unreachable)
         break_connections(db, "pgjobs worker")
         await down.wait()
         worker.stop()

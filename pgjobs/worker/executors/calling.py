@@ -16,6 +16,8 @@ def call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -
     A generator that is asked to stop is closed where it yields: its `finally` blocks run, and JobInterrupted is raised.
     """
     bound = task.bind(arguments, context)
+    if task.is_plain:
+        return task.function(**bound)
     with task.around(context) as around:
         result = task.function(**bound)
         around.result = _finish(result, context) if task.is_generator else result
@@ -25,6 +27,8 @@ def call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -
 async def acall(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Any:
     """Await a coroutine function and return its result; run an asynchronous generator to its end, which has none."""
     bound = task.bind(arguments, context)
+    if task.is_plain:
+        return await task.function(**bound)
     with task.around(context) as around:
         result = task.function(**bound)
         if task.is_generator:

@@ -27,6 +27,7 @@ from pgjobs.job import Progress
 from pgjobs.outcome import Done, Failed, Outcome, from_exception
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
+from pgjobs.worker.event_loop import run_to_end
 from pgjobs.worker.executors.calling import acall, call
 from pgjobs.worker.executors.in_loop import timed_out
 
@@ -77,7 +78,8 @@ def _run(order: Order, loop: asyncio.Runner) -> Outcome:
     try:
         task = _find(order.module, order.qualname, order.task)
         if task.is_coroutine:
-            result = loop.run(acall(task, order.arguments, order.context), context=variables)
+            main = loop.get_loop().create_task(acall(task, order.arguments, order.context), context=variables)
+            result = run_to_end(loop.get_loop(), main)
         else:
             result = variables.run(call, task, order.arguments, order.context)
         return Done(encode_result(result, task=order.task))
