@@ -24,7 +24,7 @@ REFUSED = Spec("t" * 201)
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred jobs a statement, so that a few hundred take several."""
-    monkeypatch.setattr(pgjobs.app, "CHUNK", 100)
+    monkeypatch.setattr(pgjobs.portions, "CHUNK", 100)
 
 
 def test_ids_come_in_the_order_given(face: Face, app: pgjobs.App, task: Task) -> None:
