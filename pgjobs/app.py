@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
+from pgjobs import portions
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
 from pgjobs.context import JobContext
@@ -17,7 +18,6 @@ from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
-from pgjobs.payload import length
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
 from pgjobs.steering import Steering
 from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
@@ -32,9 +32,6 @@ R = TypeVar("R")
 H = TypeVar("H", bound=Hook)
 M = TypeVar("M", bound=AroundRun)
 N = TypeVar("N", bound=AroundEnqueue)
-
-CHUNK = 5_000  # jobs a statement in enqueue_many: a few megabytes of JSON, far from every limit
-CHUNK_LENGTH = 32 * 1024 * 1024  # bytes of their payloads and metadata together, unless one alone is longer
 
 
 class App(Steering):
@@ -181,7 +178,7 @@ class App(Steering):
         Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own.
         """
         with Enqueuing(self._around_enqueue, specs) as enqueuing:
-            chunks, notify = _chunks(enqueuing.specs)
+            chunks, notify = portions.chunks(enqueuing.specs)
             if not chunks:
                 return []
             with self._transactions.client(tx, enqueues=True, together=len(chunks) > 1) as client:
@@ -191,7 +188,7 @@ class App(Steering):
     async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """The same as `enqueue_many`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, specs) as enqueuing:
-            chunks, notify = _chunks(enqueuing.specs)
+            chunks, notify = portions.chunks(enqueuing.specs)
             if not chunks:
                 return []
             async with self._transactions.async_client(tx, enqueues=True, together=len(chunks) > 1) as client:
@@ -411,19 +408,3 @@ def path_of(app: object) -> str:
         "Worker processes import the app by its name, and this one is not a global of an importable module: put it into a"
         " module of its own and run that by `pgjobs worker --app module:app`, or leave out processes=."
     )
-
-
-def _chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
-    """Return all jobs, a statement's worth each, and whether to announce them: no, if one of them must not be."""
-    # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
-    jobs = list(specs)
-    chunks: list[list[Spec]] = []
-    size = 0
-    for job in jobs:
-        its_size = length(job.payload) + length(job.metadata or "")
-        size += its_size
-        if not chunks or len(chunks[-1]) == CHUNK or size > CHUNK_LENGTH:
-            chunks.append([])
-            size = its_size
-        chunks[-1].append(job)
-    return chunks, all(job.notify for job in jobs)

@@ -101,7 +101,7 @@ class JobTimeout(PgjobsError):
 
 
 class WorkerFailed(PgjobsError):
-    """The worker processes of a supervisor could not begin."""
+    """A worker could not begin, or could not go on."""
 
 
 class ProcessDied(PgjobsError):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 from pgjobs.calls import SLOTS, Cancellation, Filter, JobFilter, Pruned
+from pgjobs.job import Spec
+from pgjobs.payload import length
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 PORTION = 1_000  # jobs a call: a statement stays short however many there are
 ALL = 2**31 - 1
+CHUNK = 5_000  # jobs a statement that enqueues many: a few megabytes of JSON, far from every limit
+CHUNK_LENGTH = 32 * 1024 * 1024  # bytes of their payloads and metadata together, unless one alone is longer
 
 # A verb with its arguments, to be asked of whoever has it: a client returns what it does, an AsyncClient a coroutine.
 Verb = Callable[[Any], Any]
@@ -110,3 +114,19 @@ class Prune(Portions[Pruned]):
             self._after = done.last
         else:
             self._slot, self._after = self._slot + 1, 0
+
+
+def chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
+    """Return all jobs, a statement's worth each, and whether to announce them: no, if one of them must not be."""
+    # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
+    jobs = list(specs)
+    chunks: list[list[Spec]] = []
+    size = 0
+    for job in jobs:
+        its_size = length(job.payload) + length(job.metadata or "")
+        size += its_size
+        if not chunks or len(chunks[-1]) == CHUNK or size > CHUNK_LENGTH:
+            chunks.append([])
+            size = its_size
+        chunks[-1].append(job)
+    return chunks, all(job.notify for job in jobs)

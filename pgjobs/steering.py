@@ -85,7 +85,7 @@ class Steering(ABC):
         change = _edit(id, priority, queue, delay, available_at, payload, metadata, max_attempts, timeout)
         with self.client(tx) as client:
             if payload is not None:
-                change = self._fitting(change, client.job(id), payload)
+                change = fitting(self.tasks, change, client.job(id), payload)
             client.edit(id, change)
 
     async def aedit(
@@ -106,16 +106,8 @@ class Steering(ABC):
         change = _edit(id, priority, queue, delay, available_at, payload, metadata, max_attempts, timeout)
         async with self.aclient(tx) as client:
             if payload is not None:
-                change = self._fitting(change, await client.job(id), payload)
+                change = fitting(self.tasks, change, await client.job(id), payload)
             await client.edit(id, change)
-
-    def _fitting(self, change: Edit, job: Job, payload: Mapping[str, Any]) -> Edit:
-        """Return the change with the version that the payload is of. Raises InvalidPayload when it does not fit the task."""
-        task = self.tasks.get(job.task)
-        if task is None:
-            return change
-        task.check(payload)
-        return dataclasses.replace(change, version=task.version)
 
     def cancel(self, *ids: int, reason: str | None = None, tx: Any = None) -> Cancellation:
         """Cancel these jobs: those that wait at once; those that run are asked to stop. Returns which is which."""
@@ -346,6 +338,15 @@ class Steering(ABC):
         """The same as `workers`, for callers in an event loop."""
         async with self.aclient(tx) as client:
             return await client.worker_overview()
+
+
+def fitting(tasks: Mapping[str, Task[Any, Any]], change: Edit, job: Job, payload: Mapping[str, Any]) -> Edit:
+    """Return the change with the version that the payload is of. Raises InvalidPayload when it does not fit the task."""
+    task = tasks.get(job.task)
+    if task is None:
+        return change
+    task.check(payload)
+    return dataclasses.replace(change, version=task.version)
 
 
 def _edit(

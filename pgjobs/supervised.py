@@ -36,6 +36,7 @@ def main() -> None:
         sys.exit(1)
     link.tell_stats()
     app.close()
+    link.say({"left": True})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,6 +18,7 @@ from pgjobs.cli.records import echo_json, record
 from pgjobs.cli.target import Command, Target, pass_target
 from pgjobs.client import Client
 from pgjobs.payload import encode_metadata, encode_payload
+from pgjobs.steering import fitting
 
 task_option = click.option("--task", metavar="TASK", help="This task, in whatever queues, instead of a queue.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -138,9 +138,8 @@ def edit(
         raise click.UsageError("Say what to change: --priority, --queue, --delay, --at, --payload, ...")
     app = find_app(target) if payload is not None else None
     with connected(target) as client:
-        if app is not None and payload is not None and (task := client.job(id).task) in app.tasks:
-            app[task].check(payload)
-            change = dataclasses.replace(change, version=app[task].version)
+        if app is not None and payload is not None:
+            change = fitting(app.tasks, change, client.job(id), payload)
         client.edit(id, change)
         job = client.job(id)
     if as_json:

@@ -1,4 +1,4 @@
-"""The event loop of a process that is ours: uvloop's where it is installed, and no handler can end it.
+"""The event loop of a process that is ours: uvloop's where it is installed, and no exception of a handler's task ends it.
 
 asyncio lets SystemExit and KeyboardInterrupt that escape from a task go on through the loop itself, which ends. What raised
 it has it as its exception all the same; so the loop is entered again where it was, and whoever awaits that task is told.
@@ -21,6 +21,10 @@ def run_to_end(loop: asyncio.AbstractEventLoop, main: asyncio.Task[T]) -> T:
     while True:
         try:
             return loop.run_until_complete(main)
+        except RuntimeError:
+            if main.done():
+                raise
+            log.error("a handler stopped the event loop, as if it were its own; it goes on")
         except (SystemExit, KeyboardInterrupt) as error:
             if main.done():
                 raise

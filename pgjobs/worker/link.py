@@ -4,8 +4,8 @@
                            {"renewed": 7, "sent": 12.5}  worker 7 was renewed; the clock is monotonic and of this machine
                            {"lost": 7}                   worker 7 is known to the database no more
     worker -> supervisor   {"worker": 7, "running": 3, "claims_since": ..., "stopping": false}, before its first claim and
-                           then as it changes; {"stats": {...}}, all that it did, likewise and at its end; {"error": "..."} if it could
-           not start
+                           then as it changes; {"stats": {...}}, all that it did, likewise and at its end;
+                           {"left": true} when it has ended in an orderly way, or {"error": "..."}
 
 When the line ends, the supervisor is gone, and the worker ends too, whatever it is doing. Stops travel as signals.
 """

@@ -138,7 +138,7 @@ class Supervisor:
                 continue
             self._listen(child)  # its last words
             worker, self.stats = child.worker, self.stats + child.stats
-            orderly = status == 0
+            orderly = status == 0 and child.left  # a handler can end its process with any status
             if not orderly:
                 how = ended(status)
                 if worker or not self._stops:
@@ -215,6 +215,7 @@ class Child:
         self.report: Report | None = None
         self.stats: Counter[str] = Counter()
         self.error: str | None = None
+        self.left = False  # whether it said that it had ended in an orderly way
 
     @property
     def runs(self) -> bool:
@@ -315,6 +316,8 @@ class Child:
             self.stats = Counter(message["stats"])
         elif "error" in message:
             self.error = message["error"]
+        elif "left" in message:
+            self.left = True
 
 
 def summary(stats: Mapping[str, int]) -> str:

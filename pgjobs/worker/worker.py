@@ -61,6 +61,7 @@ class Worker:
     ) -> None:  # fmt: skip
         self.options = options
         self.id = 0
+        self.alone = False  # whether only handlers share its event loop with it
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         self._tasks = tasks
         self._make_keeping: MakeKeeping = keeping or partial(Keeper, dsn)
@@ -136,8 +137,13 @@ class Worker:
             "worker %d (%s) works on %s, %d jobs at a time",
             self.id, self.name, ", ".join(self.options.queues), self._slots.total,
         )  # fmt: skip
+        gives_back = True
         try:
             await self._work()
+        except asyncio.CancelledError:
+            # By a handler, then. Its job must count that as a crash, or it would end one worker after another for ever.
+            gives_back = not self.alone
+            raise
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -145,7 +151,8 @@ class Worker:
             for executor in self._executors.values():
                 await executor.close()
             self._keeper.stop()
-            await self._session.resign(self.id)
+            if gives_back:
+                await self._session.resign(self.id)
             await self._events.teller.close()
 
     # The main line

@@ -35,8 +35,8 @@ declare
     v_queues text[];
     v_cancelled bigint[];
     v_server timestamptz := pg_postmaster_start_time();
-    -- The supervisor whose lock was tried last, and whether it was free. This session's own is not: see hold.
-    v_tried integer := nullif(current_setting('pgjobs.supervisor', true), '')::integer;
+    v_own   constant integer := nullif(current_setting('pgjobs.supervisor', true), '')::integer;
+    v_tried integer;  -- the supervisor whose lock was tried last, and whether it was free
     v_free  boolean := false;
     v_suspected_before constant timestamptz := v_now - interval '1 second';
 begin
@@ -48,7 +48,8 @@ begin
         v_at := v_row.id;
         suspected := false;
         if v_row.lapses_at > v_now and v_row.id <> all (p_dead) then
-            continue when v_row.supervisor is null or v_row.server_started_at is distinct from v_server;
+            -- Its own lock this session would always find free; see hold.
+            continue when v_row.supervisor is null or v_row.supervisor = v_own or v_row.server_started_at is distinct from v_server;
             if v_row.supervisor is distinct from v_tried then
                 v_tried := v_row.supervisor;
                 v_free := pg_try_advisory_xact_lock_shared('pgjobs.supervisor_ids'::regclass::oid::int, v_tried);

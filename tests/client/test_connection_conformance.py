@@ -87,7 +87,7 @@ def test_a_savepoint_that_is_rolled_back_takes_its_jobs_along_and_no_others(
 def test_many_are_all_there_or_none(
     kind: Kind, app: pgjobs.App, task: Task, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pgjobs.app, "CHUNK", CHUNK)
+    monkeypatch.setattr(pgjobs.portions, "CHUNK", CHUNK)
     specs = [task.spec(letter_id=number) for number in range(2 * CHUNK + 50)]
     for end, expected in ((kind.rollback, 0), (kind.commit, len(specs))):
         kind.begin()
@@ -102,7 +102,7 @@ def test_many_are_all_there_or_none(
 def test_many_outside_of_a_transaction_are_all_there_or_none_too(
     kind: Kind, app: pgjobs.App, task: Task, count: Count, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pgjobs.app, "CHUNK", CHUNK)
+    monkeypatch.setattr(pgjobs.portions, "CHUNK", CHUNK)
     specs = [task.spec(letter_id=7)] * (2 * CHUNK)
     with pytest.raises(pgjobs.InvalidJob):
         kind.enqueue_many(app, [*specs, pgjobs.Spec("t" * 201)])

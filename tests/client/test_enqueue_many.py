@@ -24,7 +24,7 @@ REFUSED = Spec("t" * 201)
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred jobs a statement, so that a few hundred take several."""
-    monkeypatch.setattr(pgjobs.app, "CHUNK", 100)
+    monkeypatch.setattr(pgjobs.portions, "CHUNK", 100)
 
 
 def test_ids_come_in_the_order_given(face: Face, app: pgjobs.App, task: Task) -> None:
@@ -130,7 +130,7 @@ def test_one_job_that_must_not_be_announced_keeps_the_transaction_silent(
 
 
 def test_a_statement_is_bounded_by_the_bytes_of_its_payloads_and_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pgjobs.app, "CHUNK_LENGTH", 1_000)
+    monkeypatch.setattr(pgjobs.portions, "CHUNK_LENGTH", 1_000)
     for spec in Spec("t", "x" * 400), Spec("t", "é" * 200), Spec("t", "{}", metadata="é" * 199):
-        chunks, _ = pgjobs.app._chunks([spec] * 5)
+        chunks, _ = pgjobs.portions.chunks([spec] * 5)
         assert [len(chunk) for chunk in chunks] == [2, 2, 1]

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 
 import pgjobs
-from pgjobs.app import CHUNK
+from pgjobs.portions import CHUNK
 from tests.client.between import Between
 from tests.client.conftest import Backends, Face
 from tests.client.kinds import KINDS, Kind

@@ -162,7 +162,7 @@ def test_statements_go_through_sqlalchemy_and_its_events_fire(
 def test_any_isolation_level_will_do_and_many_stay_all_or_none(
     engine: sqlalchemy.Engine, app: pgjobs.App, task: Task, count: Count, monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
-    monkeypatch.setattr(pgjobs.app, "CHUNK", 100)
+    monkeypatch.setattr(pgjobs.portions, "CHUNK", 100)
     with engine.connect().execution_options(isolation_level=level) as connection:
         task.options(tx=connection).enqueue(letter_id=1)
         assert count() == (1 if level == "AUTOCOMMIT" else 0)

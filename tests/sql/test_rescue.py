@@ -291,6 +291,19 @@ def test_a_supervisor_does_not_suspect_its_own_workers(connect: Connect, db: Con
     assert client(supervisor).rescue(10).suspected == 0
 
 
+def test_a_supervisor_does_not_suspect_its_own_workers_after_a_look_at_anothers(
+    connect: Connect, db: Connection
+) -> None:
+    sessions = [connect(), connect()]
+    held = [client(session).hold() for session in sessions]
+    for n in 0, 1, 0, 1:
+        renew(sessions[n], held[n], Worker(db))
+    for session in sessions:
+        assert client(session).rescue(10).suspected == 0
+    end(sessions[1], db)
+    assert client(sessions[0]).rescue(10).suspected == 2
+
+
 def test_a_free_lock_says_nothing_on_another_server_than_the_last_renewals(
     connect: Connect, db: Connection, clock: Clock
 ) -> None:

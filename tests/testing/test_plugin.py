@@ -256,7 +256,7 @@ def test_the_server_of_pytest_postgresql_is_used_where_there_is_one(
         @pytest.fixture(scope="session")
         def postgresql_proc():
             server = conninfo_to_dict({server!r})
-            return SimpleNamespace(**{{name: server[name] for name in ("host", "port", "user", "password")}})
+            return SimpleNamespace(**{{name: server.get(name) for name in ("host", "port", "user", "password")}})
         """
     )
     pytester.makepyfile(

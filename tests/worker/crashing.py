@@ -45,6 +45,18 @@ def leave(status: int) -> None:
 
 
 @app.task(executor="process", queue="children", max_attempts=1)
+def come_back_twice(program: str | None) -> int:
+    """From a fork, too: after its exec has failed, or as if nothing were."""
+    fork = os.fork()
+    if fork == 0:
+        if program is not None:
+            os.execvp(program, [program])
+        return -1
+    _, status = os.waitpid(fork, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
 def say_exit() -> None:
     sys.exit("enough")
 

@@ -73,6 +73,27 @@ async def crash() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@app.task(max_attempts=9)
+async def leave() -> None:
+    """Take the worker along, as if all were well."""
+    os._exit(0)
+
+
+@app.task(max_attempts=9)
+async def cancel_all() -> None:
+    """Take the worker along, as if the event loop were one's own."""
+    for task in asyncio.all_tasks():
+        task.cancel()
+    await asyncio.sleep(0)
+
+
+@app.task(max_attempts=1)
+async def stop_the_loop() -> None:
+    """As if the event loop were one's own; it goes on."""
+    asyncio.get_running_loop().stop()
+    await asyncio.sleep(0)
+
+
 @app.task
 def grab(path: str) -> None:
     """The same, in a thread that holds the interpreter's lock, so that no other of Python's runs again."""

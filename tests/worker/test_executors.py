@@ -206,6 +206,31 @@ def test_a_child_that_crashes_is_a_failed_attempt_and_is_replaced(children: pgjo
     assert children.job(after).result == 2
 
 
+def test_a_fork_that_comes_back_from_a_handler_ends_and_settles_nothing(children: pgjobs.App, drain: Drain) -> None:
+    ids = [
+        enqueue(children, crashing.come_back_twice, program=None),
+        enqueue(children, crashing.come_back_twice, program="/no/such/program"),
+        enqueue(children, crashing.add, a=1, b=2),
+    ]
+    drain(concurrency=1)
+    assert [children.job(id).result for id in ids] == [0, 1, 3]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.* may lead to deadlocks:DeprecationWarning")
+def test_a_fork_that_comes_back_from_a_handler_in_a_thread_ends(app: pgjobs.App, drain: Drain) -> None:
+    @app.task
+    def come_back_twice() -> int:
+        fork = os.fork()
+        if fork == 0:
+            raise RuntimeError("from the fork")
+        _, status = os.waitpid(fork, 0)
+        return os.waitstatus_to_exitcode(status)
+
+    id = come_back_twice.enqueue()
+    drain()
+    assert app.job(id).result == 1
+
+
 def test_an_endless_loop_in_a_child_is_killed_at_its_timeout(children: pgjobs.App, drain: Drain) -> None:
     id = enqueue(children, crashing.spin)
     drain(["children"], concurrency=1)

@@ -241,16 +241,48 @@ def test_the_jobs_of_a_worker_that_is_killed_run_in_another_and_it_is_replaced(
     assert f"worker process {first} was ended by SIGKILL" in program.log
 
 
-def test_a_job_that_kills_every_worker_is_a_poison_pill_and_its_neighbours_only_lose_time(
-    start: Start, app: pgjobs.App, db: Connection
+@pytest.mark.parametrize("task", ["crash", "leave", "cancel_all"])
+def test_a_job_that_ends_every_worker_is_a_poison_pill_and_its_neighbours_only_lose_time(
+    start: Start, app: pgjobs.App, db: Connection, task: str
 ) -> None:
-    pill = app.enqueue_spec(their_app["crash"].spec())
+    pill = app.enqueue_spec(their_app[task].spec())
     others = app.enqueue_many(their_app["add"].spec(n, 1) for n in range(5))
     program = start("--processes", "2", "--drain", "--concurrency", "1")
     assert "3 died and were replaced" in program.end(), program.log
     job = app.job(pill)
     assert (job.status, job.crashes, job.attempts) == (pgjobs.Status.DEAD, 3, 0)
     assert {app.job(id).status for id in others} == {pgjobs.Status.COMPLETED}
+
+
+def test_a_handler_cannot_stop_the_event_loop(start: Start, app: pgjobs.App) -> None:
+    id = app.enqueue_spec(their_app["stop_the_loop"].spec())
+    program = start("--drain")
+    program.end()
+    assert "a handler stopped the event loop" in program.log
+    assert (app.job(id).status, app.job(id).run) == (pgjobs.Status.COMPLETED, 1)
+
+
+def test_supervisors_side_by_side_leave_each_others_jobs_alone(
+    start: Start, app: pgjobs.App, db: Connection, tmp_path: Path
+) -> None:
+    """For longer than it takes to suspect a worker and to rescue it."""
+    paths = [tmp_path / name for name in "abcd"]
+    ids = app.enqueue_many(their_app["wait"].spec(str(path)) for path in paths)
+    for _ in range(2):
+        start("--processes", "2", "--concurrency", "1")
+    for path in paths:
+        lines(path, 1)
+    before = workers(db)
+    until(
+        db,
+        "count(*) = 2 from pg_stat_activity where application_name = 'pgjobs keeper' and datname = current_database()"
+        " and query like '%%rescue_v1%%' and query_start > %s::timestamptz + interval '6 s'",
+        one(db, "select clock_timestamp()"),
+        seconds=PATIENCE,
+    )
+    assert workers(db) == before
+    assert {(app.job(id).run, app.job(id).status) for id in ids} == {(1, pgjobs.Status.RUNNING)}
+    assert one(db, "select count(*) from pgjobs.workers where suspected_at is not null") == 0
 
 
 @pytest.mark.parametrize("task", ["wait", "block", "spin", "grab"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Generator
 from contextlib import aclosing, closing
-from typing import Any
+from typing import Any, NoReturn
 
 from pgjobs.context import JobContext
+from pgjobs.outcome import Failed, Outcome
 from pgjobs.task import Task
 
 
@@ -38,6 +41,13 @@ async def acall(task: Task[Any, Any], arguments: dict[str, Any], context: JobCon
         else:
             around.result = await result
     return around.result
+
+
+def end_fork(outcome: Outcome) -> NoReturn:
+    """End a process that a handler forked and that came back from it: the run, and all that is open, are its parent's."""
+    if type(outcome) is Failed:
+        print(outcome.traceback or outcome.message, file=sys.stderr, flush=True)
+    os._exit(type(outcome) is Failed)
 
 
 def _finish(steps: Generator[Any, None, Any], context: JobContext) -> Any:

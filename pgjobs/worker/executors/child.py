@@ -28,7 +28,7 @@ from pgjobs.outcome import Done, Failed, Outcome, from_exception
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
 from pgjobs.worker.event_loop import run_to_end
-from pgjobs.worker.executors.calling import acall, call
+from pgjobs.worker.executors.calling import acall, call, end_fork
 from pgjobs.worker.executors.in_loop import timed_out
 
 SAY_EVERY = 0.2  # seconds between two messages of progress
@@ -45,6 +45,15 @@ class Order:
     context: JobContext
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of one run, which it names (I3): whatever a handler does to the pipe, no other run gets it."""
+
+    id: int
+    run: int
+    outcome: Outcome
+
+
 def serve(pipe: Connection[Any, Any], stdout: Connection[Any, Any], stderr: Connection[Any, Any]) -> None:
     """Run orders one after the other until the worker is gone. What is printed goes to the worker, line by line."""
     _end_with_parent()
@@ -54,6 +63,7 @@ def serve(pipe: Connection[Any, Any], stdout: Connection[Any, Any], stderr: Conn
     sys.stdout, sys.stderr = _to(stdout, 1), _to(stderr, 2)
     faulthandler.enable(sys.stderr)  # where it was when it crashed
     teller = _Teller(pipe)
+    pid = os.getpid()
     with asyncio.Runner() as loop:
         while True:
             try:
@@ -63,11 +73,13 @@ def serve(pipe: Connection[Any, Any], stdout: Connection[Any, Any], stderr: Conn
             order.context._report = teller.say
             outcome = _run(order, loop)
             order.context._report = None
+            if os.getpid() != pid:
+                end_fork(outcome)
             for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
                 with suppress(Exception):  # whatever the handler made of it
                     stream.flush()  # type: ignore[union-attr]
             try:
-                teller.tell(outcome)
+                teller.tell(Answer(order.context.id, order.context.run, outcome))
             except OSError:
                 return
 
@@ -122,11 +134,11 @@ class _Teller:
             self._thread.start()
         self._said.set()
 
-    def tell(self, outcome: Outcome) -> None:
+    def tell(self, answer: Answer) -> None:
         """Send the last progress and the outcome. Raises OSError when the worker is gone."""
         with self._lock:
             self._tell_progress()
-            self._pipe.send(outcome)
+            self._pipe.send(answer)
 
     def _keep_telling(self) -> None:
         with suppress(OSError):

@@ -142,8 +142,10 @@ class _Child:
                     if isinstance(message, Progress):
                         if context._report is not None:
                             context._report(message)
+                    elif (message.id, message.run) == (order.context.id, order.context.run):
+                        answered.set_result(message.outcome)
                     else:
-                        answered.set_result(message)
+                        raise ValueError("the outcome of another run")
                 if not answered.done() and not self.process.is_alive():
                     raise EOFError
             except Exception:  # the end, or no message of ours: a handler can write anywhere

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,7 +25,7 @@ from pgjobs.job import Claimed
 from pgjobs.outcome import Done, Outcome, Release
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
-from pgjobs.worker.executors.calling import call
+from pgjobs.worker.executors.calling import call, end_fork
 from pgjobs.worker.executors.in_loop import timed_out
 
 log = logging.getLogger("pgjobs.worker")
@@ -150,7 +151,10 @@ class _Run:
             try:
                 self._thread = threading.get_ident()
                 if outcome is None:
+                    pid = os.getpid()
                     outcome = self._variables.run(_call, self.task, self._arguments, self.context)
+                    if os.getpid() != pid:
+                        end_fork(outcome)
                 # I write `over` and read `interrupted`, the loop the other way round: one of us sees the other.
                 self._over = True
                 with suppress(RuntimeError):  # the loop is gone: this run was abandoned, it is no longer ours to settle
