@@ -155,7 +155,9 @@ class _Odd:
 
 
 @pytest.mark.parametrize(
-    "factory", [rows.dict_row, rows.namedtuple_row, rows.scalar_row, rows.class_row(_Odd)], ids=str
+    "factory",
+    [rows.dict_row, rows.namedtuple_row, rows.scalar_row, rows.class_row(_Odd)],
+    ids=lambda factory: factory.__name__,
 )
 def test_a_connection_may_have_any_row_factory(face: Face, app: pgjobs.App, task: Task, factory: Any) -> None:
     connection = face.connect(row_factory=factory)

@@ -79,6 +79,7 @@ def lost(face: Face) -> Iterator[Lost]:
         ("host=localhost sslmode=letters", 'invalid sslmode value: "letters"'),
         (f"host=127.0.0.1,localhost port={closed_port()}", "connection to server at .* failed: Connection refused"),
     ],
+    ids=["name", "odd name", "socket", "port", "sslmode", "closed"],
 )
 def test_a_place_where_no_server_can_be_is_told(lost: Lost, dsn: str, why: str) -> None:
     with told(pgjobs.ConnectionFailed, f"^The database cannot be reached: {why}"):

@@ -184,7 +184,11 @@ class Mute:
         raise RuntimeError
 
 
-@pytest.mark.parametrize("error", [Forgetful(), Cancel(Mute()), Fail(Mute()), Retry(reason=Mute())], ids=repr)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "error",
+    [Forgetful(), Cancel(Mute()), Fail(Mute()), Retry(reason=Mute())],  # type: ignore[arg-type]
+    ids=lambda error: type(error).__name__,
+)
 def test_an_outcome_that_lacks_what_it_needs_is_a_failed_attempt(error: BaseException) -> None:
     assert not failed(error).final
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -144,7 +145,7 @@ def listen(failed: pgjobs.FailedJob) -> None: ...
         ({"give_up_after": "1h"}, "give_up_after of t must be seconds or a timedelta, not '1h'"),
         ({"on_failure": listen}, "on_failure of t must be a task or its name"),
     ],
-    ids=str,
+    ids=lambda value: re.sub(r" at 0x\w+", "", str(value)),
 )
 def test_a_policy_that_makes_no_sense_is_refused_at_once(options: dict[str, Any], why: str) -> None:
     app = pgjobs.App("host=nowhere.invalid")

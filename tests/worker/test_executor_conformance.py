@@ -248,13 +248,15 @@ def test_a_generator_yields_its_progress_and_returns_its_result(bench: Bench) ->
     assert job.result == (None if bench.kind == "async" else "read")  # an asynchronous one cannot return anything
 
 
-def test_a_generator_is_stopped_between_its_yields(bench: Bench) -> None:
+def test_a_generator_is_stopped_between_its_yields(bench: Bench, db: Connection) -> None:
     fifo = bench.fifo()
     id = bench.enqueue("steps", path=str(fifo))
 
     async def main() -> None:
         async with bench.working():
             await told(fifo)
+            # What it said last is on its way; a child that is killed before it has arrived has said it to nobody.
+            await asyncio.to_thread(until, db, "progress ->> 'message' = 'page 3' from pgjobs.jobs where id = %s", id)
             await asyncio.to_thread(bench.cancel, id, "enough")
 
     run(main)
