@@ -177,7 +177,9 @@ def latency(dsn: str, jobs: int = 500, rate: float = 20.0) -> Figures:
     return {"jobs": jobs, "rate/s": rate, **percentiles(waits, "ms commit to start"), **outcome(dsn)}
 
 
-def steady(dsn: str, share: float = 0.7, seconds: float = 15.0, clients: int = 4, batch: int = 20) -> Figures:
+def steady(
+    dsn: str, share: float = 0.7, seconds: float = 15.0, clients: int = 4, batch: int = 20, concurrency: int = 500
+) -> Figures:
     """From commit to start at a share of the rate at which one worker drains, which is measured first, in the same run."""
     load.fresh(dsn)
     drained = drain_alone(dsn, 50_000)
@@ -194,7 +196,7 @@ def steady(dsn: str, share: float = 0.7, seconds: float = 15.0, clients: int = 4
                 ids = load.app.enqueue_many((load.stamp.spec() for _ in range(batch)), tx=connection)
                 committed.update(dict.fromkeys(ids, time.monotonic()))
 
-    with load.workers(1, "--concurrency", "500"), psycopg.connect(dsn, autocommit=True) as db:
+    with load.workers(1, "--concurrency", str(concurrency)), psycopg.connect(dsn, autocommit=True) as db:
         wait_until(lambda: count(db, "pgjobs.workers") == 1)
         began = time.monotonic()
         threads = [threading.Thread(target=client) for _ in range(clients)]
