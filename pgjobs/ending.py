@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 LAST_SECONDS = 3.0  # what threads may take to end once the command has ended
 
@@ -57,3 +57,27 @@ def _end(status: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(status)
+
+
+def forks_end_by_signals() -> None:
+    """Let what handlers fork be ended by signals: a fork inherits ours, and would pass a SIGTERM on to this process."""
+    if not hasattr(os, "register_at_fork"):
+        return
+    ours = {signal.SIGTERM, signal.SIGINT}
+    before = threading.local()
+
+    # Held back meanwhile: one that comes before the fork is itself would be lost.
+    def hold() -> None:
+        before.mask = signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+
+    def go_on() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before.mask)
+
+    def begin() -> None:
+        with suppress(ValueError):
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        go_on()
+
+    os.register_at_fork(before=hold, after_in_parent=go_on, after_in_child=begin)

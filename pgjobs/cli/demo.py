@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ Examples:
 @click.pass_context
 def demo(ctx: click.Context, target: Target, pages: int, workers: int, keep: bool) -> None:
     """Read real letters with OCR on a private PostgreSQL: one is corrupt, dies, is repaired and retried."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # its workers end with it
     letters = _letters()
     dsn = settings.find_dsn(target.dsn)
     if dsn is not None:

@@ -34,6 +34,7 @@ from pgjobs.worker.upkeep import Upkeep
 
 log = logging.getLogger("pgjobs.worker")
 
+LEAVES_WITHIN = 5.0  # seconds from its last word to its end
 FIRST_PAUSE = 0.1  # seconds before a worker that ended is replaced; doubles with every one that does not live
 LONGEST_PAUSE = 30.0
 LIVED = 10.0  # seconds after which a worker has lived
@@ -138,7 +139,7 @@ class Supervisor:
                 continue
             self._listen(child)  # its last words
             worker, self.stats = child.worker, self.stats + child.stats
-            orderly = status == 0 and child.left  # a handler can end its process with any status
+            orderly = child.left  # a handler can end its process with any status
             if not orderly:
                 how = ended(status)
                 if worker or not self._stops:
@@ -205,7 +206,6 @@ class Child:
         self._failures = 0
         self._ready_at: float | None = None
         self.last = 0  # the worker it was last
-        self.kill_at: float | None = None
         self.over = False  # whether there will be no other process
         self.rescuing: int | None = None  # the worker it was, while its jobs are being taken back
         self._clear()
@@ -215,6 +215,7 @@ class Child:
         self.report: Report | None = None
         self.stats: Counter[str] = Counter()
         self.error: str | None = None
+        self.kill_at: float | None = None
         self.left = False  # whether it said that it had ended in an orderly way
 
     @property
@@ -283,10 +284,17 @@ class Child:
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
 
+    def leaving(self) -> None:
+        """It has done all it had to do. What a handler left behind, a process to be joined, must not keep its place."""
+        self.kill_at = self.kill_at or time.monotonic() + LEAVES_WITHIN
+
     def kill(self) -> None:
-        """End the process."""
+        """End the process, and with it what its handlers have left in its process group."""
         if self._process is not None:
-            self._process.kill()
+            try:
+                os.killpg(self._process.pid, signal.SIGKILL)
+            except OSError:
+                self._process.kill()
 
     def ended(self) -> int | None:
         """Return the status of a process that has just ended, else None."""
@@ -316,8 +324,10 @@ class Child:
             self.stats = Counter(message["stats"])
         elif "error" in message:
             self.error = message["error"]
+            self.leaving()
         elif "left" in message:
             self.left = True
+            self.leaving()
 
 
 def summary(stats: Mapping[str, int]) -> str:

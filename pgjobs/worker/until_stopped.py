@@ -7,6 +7,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from pgjobs.ending import forks_end_by_signals
 from pgjobs.errors import ConfigurationError, WorkerFailed
 from pgjobs.worker.event_loop import loop_factory, run_to_end
 from pgjobs.worker.worker import Worker
@@ -39,4 +40,5 @@ def run_until_stopped(worker: Worker) -> None:
             raise ConfigurationError(
                 "run_worker needs the main thread; elsewhere use `async with app.worker()`."
             ) from error
+        forks_end_by_signals()
         run_to_end(loop, loop.create_task(main(), name="pgjobs worker"))

@@ -293,7 +293,8 @@ class Worker:
     # What others say
 
     def _lost_in_thread(self, worker: int) -> None:
-        self._loop.call_soon_threadsafe(self._lost, worker)
+        with suppress(RuntimeError):  # the loop is gone, and so is what ran in it
+            self._loop.call_soon_threadsafe(self._lost, worker)
 
     def _changed_in_thread(self) -> None:
         with suppress(RuntimeError):  # the loop is gone: an abandoned thread still speaks

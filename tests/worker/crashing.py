@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import faulthandler
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -54,6 +56,34 @@ def come_back_twice(program: str | None) -> int:
         return -1
     _, status = os.waitpid(fork, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def terminate() -> list[int | None]:
+    """A program, and a fork, that would go on for ever."""
+    program = subprocess.Popen(["sleep", "3600"])
+    program.terminate()
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+    fork.start()
+    fork.terminate()
+    fork.join()
+    return [program.wait(), fork.exitcode]
+
+
+@app.task(executor="process", queue="children", max_attempts=1, timeout=1)
+def wait_for_a_program(path: str) -> None:
+    program = subprocess.Popen(["sleep", "3600"])
+    Path(path).write_text(str(program.pid))
+    program.wait()
+
+
+@app.task(executor="process", queue="children", max_attempts=1)
+def progress_of_a_fork(job: pgjobs.JobContext) -> None:
+    fork = os.fork()
+    if fork == 0:
+        job.progress(13, message="from the fork")
+        os._exit(0)
+    os.waitpid(fork, 0)
 
 
 @app.task(executor="process", queue="children", max_attempts=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import multiprocessing
 import os
 import signal
 import threading
@@ -71,6 +72,21 @@ def spin(path: str) -> None:
 async def crash() -> None:
     """Take the worker along, every time."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def leave_a_process_behind() -> None:
+    """Python would wait for it at its end."""
+    multiprocessing.get_context("spawn").Process(target=time.sleep, args=(3600,)).start()
+
+
+@app.task
+def end_a_fork() -> int | None:
+    fork = multiprocessing.get_context("fork").Process(target=time.sleep, args=(3600,))
+    fork.start()
+    fork.terminate()
+    fork.join()
+    return fork.exitcode
 
 
 @app.task(max_attempts=9)

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -229,6 +230,44 @@ def test_a_fork_that_comes_back_from_a_handler_in_a_thread_ends(app: pgjobs.App,
     id = come_back_twice.enqueue()
     drain()
     assert app.job(id).result == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.* may lead to deadlocks:DeprecationWarning")
+def test_a_fork_that_comes_back_from_a_coroutine_ends(app: pgjobs.App, drain: Drain) -> None:
+    @app.task
+    async def come_back_twice() -> str:
+        fork = os.fork()
+        if fork:
+            os.waitpid(fork, 0)  # noqa: ASYNC222
+        return "of the fork" if fork == 0 else "of the worker"
+
+    ids = [come_back_twice.enqueue() for _ in range(3)]
+    drain()
+    assert [(app.job(id).result, app.job(id).run) for id in ids] == [("of the worker", 1)] * 3
+
+
+def test_what_a_handler_in_a_child_starts_can_be_terminated(children: pgjobs.App, drain: Drain) -> None:
+    id = enqueue(children, crashing.terminate)
+    drain()
+    assert children.job(id).result == [-signal.SIGTERM, -signal.SIGTERM]
+
+
+def test_what_a_handler_in_a_child_has_started_is_killed_with_it(
+    children: pgjobs.App, drain: Drain, tmp_path: Path
+) -> None:
+    id = enqueue(children, crashing.wait_for_a_program, path=str(tmp_path / "pid"))
+    drain()
+    assert [error.error for error in children.job(id).errors] == ["JobTimeout"]
+    program = Path(f"/proc/{(tmp_path / 'pid').read_text()}/stat")
+    deadline = time.monotonic() + 10
+    while program.exists() and program.read_text().rpartition(")")[2].split()[0] not in "ZX":
+        assert time.monotonic() < deadline, "it goes on"
+
+
+def test_what_a_fork_says_of_its_progress_is_nobodys(children: pgjobs.App, drain: Drain) -> None:
+    ids = [enqueue(children, crashing.progress_of_a_fork), enqueue(children, crashing.add, a=1, b=2)]
+    drain(concurrency=1)
+    assert [children.job(id).progress for id in ids] == [None, None]
 
 
 def test_an_endless_loop_in_a_child_is_killed_at_its_timeout(children: pgjobs.App, drain: Drain) -> None:

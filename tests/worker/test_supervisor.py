@@ -254,6 +254,28 @@ def test_a_job_that_ends_every_worker_is_a_poison_pill_and_its_neighbours_only_l
     assert {app.job(id).status for id in others} == {pgjobs.Status.COMPLETED}
 
 
+def test_a_worker_that_has_left_but_does_not_end_is_killed_and_replaced(
+    start: Start, app: pgjobs.App, db: Connection
+) -> None:
+    id = app.enqueue_spec(their_app["leave_a_process_behind"].spec())
+    program = start()
+    [(first, pid)] = begun(db, 1).items()
+    until(db, "exists (select from pgjobs.job_history where id = %s)", id, seconds=PATIENCE)
+    os.kill(pid, signal.SIGTERM)
+    until(db, "count(*) = 1 from pgjobs.workers where supervisor is not null and id <> %s", first, seconds=PATIENCE)
+    program.process.terminate()
+    program.end()
+    assert f"worker process {pid} does not end by itself: killing it" in program.log
+
+
+def test_ending_a_fork_in_a_handler_does_not_stop_the_worker(start: Start, app: pgjobs.App) -> None:
+    id = app.enqueue_spec(their_app["end_a_fork"].spec())
+    program = start("--drain", "--processes", "1")
+    program.end()
+    assert (app.job(id).result, app.job(id).run) == (-signal.SIGTERM, 1)
+    assert "stopping" not in program.log
+
+
 def test_a_handler_cannot_stop_the_event_loop(start: Start, app: pgjobs.App) -> None:
     id = app.enqueue_spec(their_app["stop_the_loop"].spec())
     program = start("--drain")

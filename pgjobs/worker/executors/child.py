@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pgjobs.context import JobContext, JobInterrupted
-from pgjobs.ending import end_with_parent
+from pgjobs.ending import end_with_parent, forks_end_by_signals
 from pgjobs.errors import UnknownTask
 from pgjobs.job import Progress
 from pgjobs.outcome import Done, Failed, Outcome, from_exception
@@ -58,8 +58,11 @@ def serve(pipe: Connection[Any, Any], stdout: Connection[Any, Any], stderr: Conn
     """Run orders one after the other until the worker is gone. What is printed goes to the worker, line by line."""
     _end_with_parent()
     # Signals are the worker's: ^C in a terminal reaches the whole process group, and a stop is to let jobs finish.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Not SIG_IGN: that goes on to programs that a handler starts, and nothing could terminate them.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    forks_end_by_signals()
+    os.setpgid(0, 0)  # so that what a handler has started can be killed with it
     sys.stdout, sys.stderr = _to(stdout, 1), _to(stderr, 2)
     faulthandler.enable(sys.stderr)  # where it was when it crashed
     teller = _Teller(pipe)
@@ -121,6 +124,7 @@ class _Teller:
 
     def __init__(self, pipe: Connection[Any, Any]) -> None:
         self._pipe = pipe
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._newest: Progress | None = None
         self._said = threading.Event()
@@ -128,6 +132,8 @@ class _Teller:
 
     def say(self, progress: Progress) -> None:
         """Keep what a handler says of its progress, for the thread that tells it."""
+        if os.getpid() != self._pid:
+            return  # a fork of the handler's: the run is its parent's (I3)
         self._newest = progress
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep_telling, name="pgjobs progress", daemon=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from pgjobs.context import JobContext
 from pgjobs.errors import JobTimeout
 from pgjobs.job import Claimed
-from pgjobs.outcome import Done, Failed, Outcome
+from pgjobs.outcome import Done, Failed, Outcome, from_exception
 from pgjobs.payload import encode_result
 from pgjobs.task import Task
-from pgjobs.worker.executors.calling import acall
+from pgjobs.worker.executors.calling import acall, end_fork
 
 
 class AsyncExecutor:
@@ -19,15 +20,23 @@ class AsyncExecutor:
 
     async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
         """Run a coroutine function; at its timeout it is cancelled and fails."""
-        if context.timeout is None:
-            return Done(encode_result(await acall(task, arguments, context), task=task.name))
+        pid = os.getpid()
         try:
-            async with asyncio.timeout(context.timeout.total_seconds()) as limit:
+            if context.timeout is None:
                 result = await acall(task, arguments, context)
+            else:
+                async with asyncio.timeout(context.timeout.total_seconds()) as limit:
+                    result = await acall(task, arguments, context)
         except TimeoutError:
-            if not limit.expired():
+            if context.timeout is None or not limit.expired():
                 raise  # the handler's own
             return timed_out(context)
+        except BaseException as error:
+            if os.getpid() != pid:
+                end_fork(from_exception(error))
+            raise
+        if os.getpid() != pid:
+            end_fork(Done())
         return Done(encode_result(result, task=task.name))
 
     def cancel(self, context: JobContext, running: asyncio.Task[Any]) -> None:

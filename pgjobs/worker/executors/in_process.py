@@ -101,7 +101,7 @@ class ProcessExecutor:
         """End a child, and return what to wait for if one wants to see the end. It goes on if the waiting is cut short."""
         self._all.discard(child)
         if kill:
-            child.process.kill()
+            child.kill()
         ending = asyncio.get_running_loop().create_task(child.end())
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
@@ -192,6 +192,14 @@ class _Child:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
         return None
 
+    def kill(self) -> None:
+        """End the child at once, and with it what its handler has started and left in its process group."""
+        try:
+            assert self.process.pid is not None
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except OSError:  # it has not come so far as to make a group, or all of it has ended
+            self.process.kill()
+
     def let_go(self) -> None:
         """Tell the child that there is no more to do: it ends by itself."""
         self._pipe.close()
@@ -207,7 +215,7 @@ class _Child:
         except TimeoutError:
             log.warning("the child process %s does not end by itself: killing it", self.process.pid)
             self._lingered = True
-            self.process.kill()
+            self.kill()
         finally:
             loop.remove_reader(self._sentinel)
             self.process.join(timeout=ENDS_WITHIN)

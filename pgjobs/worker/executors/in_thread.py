@@ -150,6 +150,8 @@ class _Run:
         while True:
             try:
                 self._thread = threading.get_ident()
+                if outcome is None and self.context.cancelled and self.task.options_.interrupt:
+                    outcome = _stopped(self.context)  # asked before it began: then there was no thread to interrupt yet
                 if outcome is None:
                     pid = os.getpid()
                     outcome = self._variables.run(_call, self.task, self._arguments, self.context)

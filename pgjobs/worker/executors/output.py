@@ -49,9 +49,10 @@ class Output:
             stream.finish_line()
 
     def close(self) -> None:
-        """Log the rest and let go."""
+        """Log the rest and let go; again, if you like."""
         self.rest()
-        for stream in self._streams:
+        streams, self._streams = self._streams, []
+        for stream in streams:
             self._loop.remove_reader(stream.pipe.fileno())
             stream.pipe.close()
 
