@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import pytest
 
 import pgjobs
 from pgjobs import Status
+from pgjobs.outcome import Release
+from pgjobs.worker.executors.in_thread import _Run
 from tests.worker import crashing
 
 Drain = Callable[..., pgjobs.Worker]
@@ -587,3 +590,23 @@ def test_a_handler_that_completes_though_it_was_cancelled_is_completed(app: pgjo
 
     asyncio.run(main())
     assert (app.job(id).status, app.job(id).result) == (Status.COMPLETED, "done all the same")
+
+
+def test_an_interruption_that_is_asked_for_before_the_handler_has_begun_is_heeded(app: pgjobs.App) -> None:
+    began: list[int] = []
+
+    @app.task(interrupt=True)
+    def work() -> None:
+        began.append(1)
+
+    async def main() -> object:
+        now = datetime.now(UTC)
+        context = pgjobs.JobContext(1, 1, "default", "work", 1, 1, now, now, None)
+        told: asyncio.Queue[object] = asyncio.Queue()
+        run = _Run(work, {}, context, lambda run, outcome: told.put_nowait(outcome))
+        context._ask_to_stop()
+        run.interrupt()  # there is no thread yet that it could strike
+        await asyncio.to_thread(run.do)
+        return await told.get()
+
+    assert (asyncio.run(main()), began) == (Release(), [])
