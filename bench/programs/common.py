@@ -41,7 +41,7 @@ def arguments() -> argparse.Namespace:
         fill.add_argument("--rate", type=float)
         fill.add_argument("--ms", type=float)
         fill.add_argument("--delay", type=float)
-        fill.add_argument("--priority", type=int)
+        fill.add_argument("--priority", type=int, default=0, help="so much less urgent than by default")
         fill.add_argument("--text", type=int, default=200, metavar="BYTES")
         _add_shared(fill)
     work = verbs.add_parser("work")

@@ -33,8 +33,8 @@ def wanted(options: Namespace) -> dict:
     given = {}
     if options.delay:
         given["run_at"] = datetime.now(UTC) + timedelta(seconds=options.delay)
-    if options.priority is not None:
-        given["priority"] = options.priority
+    if options.priority:
+        given["priority"] = 2 + options.priority
     return given
 
 

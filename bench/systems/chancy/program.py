@@ -59,8 +59,8 @@ async def install(options: Namespace) -> None:
 
 def job(n: int, options: Namespace) -> Job:
     given = {"scheduled_at": datetime.now(UTC) + timedelta(seconds=options.delay)} if options.delay else {}
-    if options.priority is not None:
-        given["priority"] = options.priority
+    if options.priority:
+        given["priority"] = -options.priority
     function = FUNCTIONS[options.executor or "async"]
     return Job(func=function, kwargs=common.payload(n, options), queue=common.queue_of(n, options), **given)
 
@@ -86,6 +86,7 @@ async def work(options: Namespace) -> None:
     else:
         starts = common.Starts(options)
     concurrency = options.concurrency or CONCURRENCY[executor]
+    stop = common.told_to_stop()
     with common.reporting(options, starts):
         async with application(10) as chancy:
             for name in common.queues_of(options):
@@ -97,9 +98,9 @@ async def work(options: Namespace) -> None:
                     eager_polling=True,
                 )
                 await chancy.declare(queue, upsert=True)
-            async with Worker(chancy) as worker:
+            async with Worker(chancy, register_signal_handlers=False):
                 common.out(ready=True)
-                await worker.wait_for_shutdown()
+                await stop.wait()
 
 
 if __name__ == "__main__":

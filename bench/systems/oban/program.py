@@ -28,7 +28,7 @@ async def install(options: Namespace) -> None:
 
 def job(n: int, options: Namespace) -> Job:
     given = {"schedule_in": options.delay} if options.delay else {}
-    if options.priority is not None:
+    if options.priority:
         given["priority"] = options.priority
     return Job("__main__.Bench", args=common.payload(n, options), queue=common.queue_of(n, options), **given)
 

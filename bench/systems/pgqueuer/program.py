@@ -32,7 +32,7 @@ def packed(n: int, options: Namespace) -> bytes:
 async def enqueue(options: Namespace) -> None:
     connections = [await asyncpg.connect(common.url()) for _ in range(options.clients)]
     clients = [Queries.from_asyncpg_connection(connection) for connection in connections]
-    priority = options.priority or 0
+    priority = -options.priority
     delay = timedelta(seconds=options.delay) if options.delay else None
 
     async def send(n: int) -> None:
@@ -49,7 +49,7 @@ async def bulk(options: Namespace) -> None:
         for queue, portion in common.portions(options, 1000):
             size = len(portion)
             payloads = [packed(n, options) for n in portion]
-            await queries.enqueue([queue] * size, payloads, [options.priority or 0] * size, [delay] * size)
+            await queries.enqueue([queue] * size, payloads, [-options.priority] * size, [delay] * size)
 
 
 async def work(options: Namespace) -> None:

@@ -28,8 +28,8 @@ async def install(options: Namespace) -> None:
 
 def deferrer(app: App, queue: str, options: Namespace) -> JobDeferrer:
     given = {"schedule_in": {"seconds": options.delay}} if options.delay else {}
-    if options.priority is not None:
-        given["priority"] = options.priority
+    if options.priority:
+        given["priority"] = -options.priority
     return app.configure_task("bench", queue=queue, allow_unknown=True, **given)
 
 
