@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def trend(values: Sequence[float]) -> Trend:
     squares = math.fsum(residual**2 for residual in residuals)
     if squares <= 1e-18 * max(1.0, mean**2) * n:  # a line without noise, but for the last digits
         return Trend(mean, slope if abs(slope) * n > 1e-9 * max(1.0, abs(mean)) else 0.0, 0.0)
-    after = math.fsum(one * other for one, other in zip(residuals, residuals[1:], strict=False)) / squares
+    after = math.fsum(one * other for one, other in itertools.pairwise(residuals)) / squares
     r = min(max(after, 0.0), 0.95)
     error = math.sqrt(squares / (n - 2) / spread) * math.sqrt((1 + r) / (1 - r))
     return Trend(mean, slope, error)

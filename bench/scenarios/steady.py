@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
             crew.stop()
         series = {**by_minute(enqueued, started, known["every"]), **differences(samples, rate * known["every"])}
         violations = breaches(stage)
-    waits = [value for value in series.pop("all waits")]
+    waits = list(series.pop("all waits"))
     return {
         **percentiles(waits),
         "worker MB": round(resident / 1e6, 1),
@@ -89,7 +90,7 @@ def differences(samples: Sequence[dict[str, float]], jobs: float) -> dict[str, l
     for name in names:
         seen = [sample.get(name, 0.0) for sample in samples]
         if name.endswith("CPU"):
-            steps = zip(seen, seen[1:], strict=False)
+            steps = itertools.pairwise(seen)
             series[f"{name} µs/job"] = [round((later - sooner) / jobs * 1e6, 2) for sooner, later in steps]
         else:
             series[name] = [round(size, 3) for size in seen[1:]]
