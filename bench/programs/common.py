@@ -3,7 +3,6 @@
 import argparse
 import array
 import asyncio
-import atexit
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 QUEUE = "bench"
 _RECORD = struct.Struct("=qd")  # number of the job, time of its start
@@ -41,19 +40,21 @@ def arguments() -> argparse.Namespace:
         fill.add_argument("--rate", type=float)
         fill.add_argument("--ms", type=float)
         fill.add_argument("--delay", type=float)
-        fill.add_argument("--priority", type=int, default=0, help="so much less urgent than by default")
+        fill.add_argument("--priority", type=int, help="so much less urgent than by default")
         fill.add_argument("--text", type=int, default=200, metavar="BYTES")
+        fill.add_argument("--how", help="one of several ways to enqueue, where a system has them")
         _add_shared(fill)
     work = verbs.add_parser("work")
     work.add_argument("--concurrency", type=int)
     work.add_argument("--processes", type=int, default=1)
+    work.add_argument("--lease", type=float, help="seconds, where a system has such a thing")
     _add_shared(work)
     return parser.parse_args()
 
 
-def payload(n: int, options: argparse.Namespace) -> dict[str, object]:
+def payload(n: int, options: argparse.Namespace) -> dict[str, Any]:
     """The payload of job n: `--text` bytes of JSON in all, as compact JSON has it."""
-    made: dict[str, object] = {"n": n, "text": ""}
+    made: dict[str, Any] = {"n": n, "text": ""}
     if options.ms is not None:
         made["ms"] = options.ms
     made["text"] = "x" * (options.text - len(json.dumps(made, separators=(",", ":"))))
@@ -93,6 +94,20 @@ async def enqueue(options: argparse.Namespace, send: Callable[[int], Awaitable[o
     async with asyncio.TaskGroup() as clients:
         for number in range(options.clients):
             clients.create_task(client(number))
+    _sent(options, begin, cpu)
+    if options.stamps:
+        _write(options.stamps, enumerate(committed))
+
+
+def enqueue_blocking(options: argparse.Namespace, send: Callable[[int], object]) -> None:
+    """The same for one client that blocks, outside of any event loop."""
+    committed = array.array("d", bytes(8 * options.count))
+    begin, cpu = time.monotonic(), time.process_time()
+    for n in range(options.count):
+        if options.rate and (ahead := begin + n / options.rate - time.monotonic()) > 0:
+            time.sleep(ahead)
+        send(n)
+        committed[n] = time.monotonic()
     _sent(options, begin, cpu)
     if options.stamps:
         _write(options.stamps, enumerate(committed))
@@ -169,8 +184,7 @@ class SharedStarts:
     def __init__(self, path: str | None = None) -> None:
         self.path = path or tempfile.mkstemp(prefix="bench-starts-")[1]
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND)
-        if path is None:
-            atexit.register(os.unlink, self.path)
+        self._owner = path is None
 
     def started(self, n: int) -> None:
         os.write(self._file, _RECORD.pack(n, time.monotonic()))
@@ -181,6 +195,11 @@ class SharedStarts:
 
     def stamps(self) -> Iterator[tuple[int, float]]:
         return iter(list(_RECORD.iter_unpack(Path(self.path).read_bytes())))
+
+    def close(self) -> None:
+        os.close(self._file)
+        if self._owner:
+            os.unlink(self.path)
 
     def _read(self, position: int) -> tuple[int, float]:
         n, at = _RECORD.unpack(os.pread(self._file, _RECORD.size, position * _RECORD.size))

@@ -4,10 +4,12 @@ import asyncio
 from argparse import Namespace
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import awa
-import common
 import uvloop
+
+import common
 
 
 @dataclass
@@ -29,8 +31,8 @@ async def install(options: Namespace) -> None:
         await client.install_queue_storage()
 
 
-def wanted(options: Namespace) -> dict:
-    given = {}
+def wanted(options: Namespace) -> dict[str, Any]:
+    given: dict[str, Any] = {}
     if options.delay:
         given["run_at"] = datetime.now(UTC) + timedelta(seconds=options.delay)
     if options.priority:
@@ -61,12 +63,12 @@ async def work(options: Namespace) -> None:
     starts = common.Starts(options)
     queues = common.queues_of(options)
 
-    @client.task(Bench, queue=queues[0])
     async def run(job: awa.Job) -> None:
         starts.started(job.args.n)
         if job.args.ms:
             await asyncio.sleep(job.args.ms / 1000)
 
+    client.task(Bench, queue=queues[0])(run)  # found by the kind of job: it runs those of all queues
     stop = common.told_to_stop()
     with common.reporting(options, starts):
         limits = {"max_workers": options.concurrency or 1024, "claim_batch_size": 512}

@@ -7,18 +7,21 @@ import time
 from argparse import Namespace
 from datetime import UTC, datetime, timedelta
 
-import common
 import uvloop
 from chancy import Chancy, Job, Queue, Worker
 from chancy.plugins.leadership import Leadership
 from chancy.plugins.pruner import Pruner
 from chancy.plugins.recovery import Recovery
 
+import common
+
 EXECUTORS = {"async": Chancy.Executor.Async, "thread": Chancy.Executor.Threaded, "process": Chancy.Executor.Process}
 FUNCTIONS = {"async": "__main__.run_async", "thread": "__main__.run", "process": "__main__.run"}
 CONCURRENCY = {"async": 1000, "thread": 100, "process": 4}
 SHARED = "BENCH_STARTS"  # the file where child processes count their starts
-starts: common.Counter | None = common.SharedStarts(os.environ[SHARED]) if SHARED in os.environ else None
+starts: common.Counter
+if SHARED in os.environ:
+    starts = common.SharedStarts(os.environ[SHARED])
 
 
 async def run_async(n: int, text: str, ms: float = 0) -> None:
@@ -101,6 +104,8 @@ async def work(options: Namespace) -> None:
             async with Worker(chancy, register_signal_handlers=False):
                 common.out(ready=True)
                 await stop.wait()
+    if isinstance(starts, common.SharedStarts):
+        starts.close()
 
 
 if __name__ == "__main__":

@@ -4,11 +4,12 @@ import asyncio
 import time
 from argparse import Namespace
 
-import common
 import uvloop
 from oban import Job, Oban, worker
 from oban.schema import install as install_schema
 from psycopg_pool import AsyncConnectionPool
+
+import common
 
 
 def main() -> None:

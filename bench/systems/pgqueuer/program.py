@@ -5,12 +5,14 @@ import json
 import time
 from argparse import Namespace
 from datetime import timedelta
+from typing import Any
 
 import asyncpg
-import common
 import uvloop
 from pgqueuer import PgQueuer, Queries
 from pgqueuer.models import Job
+
+import common
 
 
 def main() -> None:
@@ -32,7 +34,7 @@ def packed(n: int, options: Namespace) -> bytes:
 async def enqueue(options: Namespace) -> None:
     connections = [await asyncpg.connect(common.url()) for _ in range(options.clients)]
     clients = [Queries.from_asyncpg_connection(connection) for connection in connections]
-    priority = -options.priority
+    priority = -(options.priority or 0)
     delay = timedelta(seconds=options.delay) if options.delay else None
 
     async def send(n: int) -> None:
@@ -49,14 +51,14 @@ async def bulk(options: Namespace) -> None:
         for queue, portion in common.portions(options, 1000):
             size = len(portion)
             payloads = [packed(n, options) for n in portion]
-            await queries.enqueue([queue] * size, payloads, [-options.priority] * size, [delay] * size)
+            await queries.enqueue([queue] * size, payloads, [-(options.priority or 0)] * size, [delay] * size)
 
 
 async def work(options: Namespace) -> None:
     pgq = PgQueuer.from_asyncpg_connection(await asyncpg.connect(common.url()))
     starts = common.Starts(options)
 
-    def run(job: dict) -> None:
+    def run(job: dict[str, Any]) -> None:
         starts.started(job["n"])
         if "ms" in job:
             time.sleep(job["ms"] / 1000)

@@ -4,10 +4,11 @@ import asyncio
 import time
 from argparse import Namespace
 
-import common
 import uvloop
 from procrastinate import App, PsycopgConnector
 from procrastinate.jobs import JobDeferrer
+
+import common
 
 
 def main() -> None:
