@@ -136,6 +136,7 @@ def slopes(series: dict[str, list[float]], every: float) -> dict[str, Any]:
         }
     # History grows by what is kept: that it does is no finding.
     told = [name for name, line in figures["slopes"].items() if line["told from noise"] and "history" not in name]
+    figures["rising series"] = sum(figures["slopes"][name]["an hour"] > 0 for name in told)
     figures["rising"] = [name for name in told if figures["slopes"][name]["an hour"] > 0]
     figures["falling"] = [name for name in told if figures["slopes"][name]["an hour"] < 0]
     return figures
