@@ -87,9 +87,10 @@ def work(options: Namespace) -> None:
 
     app.task(name="bench")(run)
 
-    @signals.worker_ready.connect(weak=False)
     def ready(**_: object) -> None:
         common.out(ready=True)
+
+    signals.worker_ready.connect(ready, weak=False)
 
     # Many jobs at once that wait are threads: a process for each would be the wrong way to compare.
     pool = options.executor or ("threads" if options.concurrency else "prefork")

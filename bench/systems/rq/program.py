@@ -1,5 +1,6 @@
 """rq on Redis: verbs of the bench."""
 
+import importlib
 import time
 from argparse import Namespace
 
@@ -70,6 +71,4 @@ def work(options: Namespace) -> None:
 
 if __name__ == "__main__":
     # Under the name by which the worker imports it, so that there is one count.
-    from program import main
-
-    main()
+    importlib.import_module("program").main()
