@@ -13,6 +13,7 @@ const OPTIONS = {
   rate: Number,
   queues: Number,
   ms: Number,
+  mix: Boolean,
   delay: Number,
   priority: Number,
   text: Number,
@@ -66,10 +67,17 @@ export const queueOf = (n, { queues }) => (queues ? `bench-${n % queues}` : "ben
 export const queuesOf = ({ queues }) => (queues ? Array.from({ length: queues }, (_, k) => `bench-${k}`) : ["bench"]);
 
 /** The payload of the job with this number: `--text` bytes of JSON in all. */
-export function payloadOf(n, { text, ms }) {
-  const payload = ms === undefined ? { n, text: "" } : { n, ms, text: "" };
+export function payloadOf(n, { text, ms, mix }) {
+  const takes = mix ? mixed(n) : ms;
+  const payload = takes === undefined ? { n, text: "" } : { n, ms: takes, text: "" };
   payload.text = "x".repeat(Math.max(0, text - JSON.stringify(payload).length));
   return payload;
+}
+
+/** Milliseconds that a job takes with `--mix`: 90% 0 to 5, 9% 50, 1% 500, in an order without pattern. */
+function mixed(n) {
+  const place = (n * 619) % 1000; // each of 0..999 once in a thousand jobs
+  return place < 900 ? place % 6 : place < 990 ? 50 : 500;
 }
 
 /** Enqueue job by job with so many clients at once; `one(n)` returns when job n is committed. */
