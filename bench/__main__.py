@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a short form, under 3 minutes")
     parser.add_argument("--system", action="append", metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument("--case", metavar="TEXT", help="only cases with this text in their label, such as '1 process'")
     parser.add_argument("--runs", type=int, help="rounds: 3, or 1 of the short form")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go; build/bench/results/ by default")
     parser.add_argument("--dsn", help="a server on which databases of our own may be made; by default one is started")
@@ -118,7 +119,7 @@ def bench(given: argparse.Namespace) -> int:
 
         context = Bench(stages, given.systems, given.quick, given.all_depths)
         for scenario in given.scenarios:
-            used = measure(scenario, context, given.runs, given.set, note)
+            used = measure(scenario, context, given.runs, given.set, note, given.case)
             result.scenarios[scenario.name] = {"about": scenario.about, "parameters": used}
     finish(result, out)
     print(f"The result is in {out}.", file=sys.stderr)

@@ -29,14 +29,21 @@ def by_label(scenario: Scenario, bench: Bench) -> dict[str, list[tuple[System, C
 
 
 def measure(
-    scenario: Scenario, bench: Bench, runs: int, given: dict[str, Any], note: Callable[[Run], None]
+    scenario: Scenario,
+    bench: Bench,
+    runs: int,
+    given: dict[str, Any],
+    note: Callable[[Run], None],
+    only: str | None = None,
 ) -> dict[str, Any]:
-    """Run all cases of a scenario and note each run; return the parameters that were used."""
+    """Run the cases of a scenario (only: those with this in their label), note each run; return the parameters used."""
     chosen = scenario.quick if bench.quick and scenario.quick is not None else scenario.parameters
     bench.parameters = {**scenario.parameters, **chosen, **{n: v for n, v in given.items() if n in scenario.parameters}}
     every = by_label(scenario, bench)
     for number in range(runs):
         for label, systems in every.items():
+            if only is not None and only not in label:
+                continue
             cases = {system.name: case for system, case in systems}
             for system in rotated([system for system, _ in systems], number):
                 note(once(scenario, bench, system, cases[system.name], number, label))

@@ -38,7 +38,7 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
         with stage.workers(1, stamps=started, keep=known["keep"]) as crew:
             crew.wait_ready()
             crew.at_rest(1.0)
-            clients = max(1, round(rate / 250))
+            clients = max(1, round(rate / 100))
             with stage.start("enqueue", count=count, rate=rate, clients=clients, stamps=enqueued) as client:
                 samples = watch(stage, crew, client, known["seconds"], known["every"])
                 client.finish(known["seconds"] * 0.1 + 60)
