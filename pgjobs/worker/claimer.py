@@ -162,9 +162,7 @@ class Claimer:
                 self.board.put_back({lease: said[lease] for lease in locked})
                 self.outbox.waiting |= locked
 
-    async def _settle_and_claim(
-        self, entries: list[Entry], free: int, began: float, closed: frozenset[str]
-    ) -> Step:
+    async def _settle_and_claim(self, entries: list[Entry], free: int, began: float, closed: frozenset[str]) -> Step:
         pace = self.pace
         head = pace.sweep_due(began)
         for queue, since in pace.take_late(began).items():
