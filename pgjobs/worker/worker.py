@@ -30,7 +30,6 @@ from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_process import ProcessExecutor
 from pgjobs.worker.keeper import Keeper, Keeping
 from pgjobs.worker.options import WorkerOptions, on_failure
-from pgjobs.worker.runner import Runner
 from pgjobs.worker.runs import Runs
 from pgjobs.worker.session import Session
 from pgjobs.worker.settler import BATCH, Outbox
@@ -84,8 +83,10 @@ class Worker:
             "thread": self._stuck.threads,
             "process": ProcessExecutor(),
         }
-        runner, changed = Runner(tasks, self._executors), self._changed.set
-        self._runs = Runs(tasks, runner, self._slots, self._claimer, self._events, self._stop, changed)
+        changed = self._changed.set
+        self._runs = Runs(
+            tasks, self._executors, self._slots, self._claimer, self._events, self._stop, changed
+        )  # fmt: skip
         self._cancels = Cancels(self._claimer, self._runs)
         wakeups = Wakeups(options.queues, self._claimer, self._cancels, changed)
         self._listener = Listener(dsn, wakeups.heard, wakeups.listening)
