@@ -18,12 +18,12 @@ from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
+from pgjobs.orders import Orders
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
 from pgjobs.steering import Steering
 from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
 from pgjobs.transactions import Transactions
 from pgjobs.worker import MakeKeeping, Worker, WorkerOptions, run_until_stopped
-from pgjobs.worker.link import Orders
 from pgjobs.worker.options import tell_of_strange_queues
 from pgjobs.worker.supervisor import Supervisor
 

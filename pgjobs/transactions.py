@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgjobs import settings
 from pgjobs.ambient import Ambient
@@ -25,8 +25,11 @@ from pgjobs.connections import (
     runner_for,
 )
 from pgjobs.errors import TransactionRequired
-from pgjobs.pools import Pools
-from pgjobs.waiting import Waiting
+
+# When they are first needed: a worker whose handlers enqueue nothing does without.
+if TYPE_CHECKING:
+    from pgjobs.pools import Pools
+    from pgjobs.waiting import Waiting
 
 log = logging.getLogger("pgjobs")
 
@@ -118,6 +121,8 @@ class Transactions:
         """Our own connections. Raises ConfigurationError when nobody named a database."""
         with self._making:
             if self._made_pools is None:
+                from pgjobs.pools import Pools
+
                 self._made_pools = Pools(self.dsn)
             return self._made_pools
 
@@ -127,6 +132,8 @@ class Transactions:
         pools = self.pools
         with self._making:
             if self._made_waiting is None:
+                from pgjobs.waiting import Waiting
+
                 self._made_waiting = Waiting(pools)
             return self._made_waiting
 

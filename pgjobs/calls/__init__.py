@@ -19,7 +19,18 @@ from pgjobs.calls.looking import (
     whereabouts,
     worker_overview,
 )
-from pgjobs.calls.sessions import begin, check_schema, commit, database, listen, notify, now, rollback, session
+from pgjobs.calls.sessions import (
+    begin,
+    check_schema,
+    checked_session,
+    commit,
+    database,
+    listen,
+    notify,
+    now,
+    rollback,
+    session,
+)
 from pgjobs.calls.steering import (
     Cancellation,
     Edit,
@@ -70,6 +81,7 @@ __all__ = [
     "cancel_asked",
     "cancel_where",
     "check_schema",
+    "checked_session",
     "claim",
     "clear_failed",
     "commit",

@@ -123,8 +123,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         try:
             with connecting():
-                self._claimer.attach(await self._session.connect())
-            await self._session.client.check_schema()
+                self._claimer.attach(await self._session.connect(check=True))
             await self._serve()
         finally:
             await self._session.close()
@@ -133,8 +132,9 @@ class Worker:
     async def _serve(self) -> None:
         self._keeper = self._make_keeping(self.options.lease, self._report(), self._lost_in_thread)
         await self._register()
+        self._reconcile_at = time.monotonic() + RECONCILE_EVERY  # so far it holds nothing
         self._keeper.start()
-        listening = asyncio.create_task(self._listener.run(), name="pgjobs listener")
+        listening = asyncio.create_task(self._listen(), name="pgjobs listener")
         log.info(
             "worker %d (%s) works on %s, %d jobs at a time",
             self.id, self.name, ", ".join(self.options.queues), self._slots.total,
@@ -156,6 +156,11 @@ class Worker:
             if gives_back:
                 await self._session.resign(self.id)
             await self._events.teller.close()
+
+    async def _listen(self) -> None:
+        """Listen, but claim first: what was announced before is looked for as soon as anything is heard."""
+        await self._ready.wait()
+        await self._listener.run()
 
     # The main line
 
