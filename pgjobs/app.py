@@ -197,6 +197,9 @@ class App(Steering):
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
+        if not self._around_enqueue:
+            with self._transactions.client(tx, enqueues=True) as client:
+                return client.enqueue(spec)
         with (
             Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
             self._transactions.client(tx, enqueues=True) as client,
@@ -206,6 +209,9 @@ class App(Steering):
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
+        if not self._around_enqueue:
+            async with self._transactions.async_client(tx, enqueues=True) as client:
+                return await client.enqueue(spec)
         with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
             async with self._transactions.async_client(tx, enqueues=True) as client:
                 enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]

@@ -6,7 +6,13 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from contextvars import ContextVar
 from typing import Any
 
@@ -72,50 +78,54 @@ class Transactions:
 
         Raises TransactionRequired if it `enqueues` and may not.
         """
-        with self.runner(tx, enqueues) as runner, in_one_transaction(runner) if together else nullcontext():
-            yield Client(runner)
+        # One generator and no more: what is here is most of what an enqueue costs outside of the driver.
+        runner = self._runner(tx, enqueues)
+        if runner is None:
+            with self.pools.connection() as connection, _in_one(runner := PsycopgRunner(connection), together):
+                yield Client(runner)
+        else:
+            with _in_one(runner, together):
+                yield Client(runner)
 
     @asynccontextmanager
     async def async_client(
         self, tx: Any, *, enqueues: bool = False, together: bool = False
     ) -> AsyncIterator[AsyncClient]:
         """The same as `client`, in an event loop."""
-        in_one = in_one_async_transaction if together else nullcontext
-        async with self.async_runner(tx, enqueues) as runner, in_one(runner):
-            yield AsyncClient(runner)
+        runner = await self._async_runner(tx, enqueues)
+        if runner is None:
+            async with (
+                self.pools.async_connection() as connection,
+                _in_one_async(runner := AsyncPsycopgRunner(connection), together),
+            ):
+                yield AsyncClient(runner)
+        else:
+            async with _in_one_async(runner, together):
+                yield AsyncClient(runner)
 
-    @contextmanager
-    def runner(self, tx: Any, enqueues: bool = False) -> Iterator[Runner]:
-        """Lend a runner. Raises TransactionRequired if it `enqueues` and may not."""
+    def _runner(self, tx: Any, enqueues: bool) -> Runner | None:
+        """Return the runner for the connection that is meant, None for one of our own."""
         tx = tx if tx is not None else self._using.get()
         if tx is _NOTHING_SAID and (ambient := self._ambient.runner(self.pools)) is not None:
-            yield ambient
-        elif tx is None or tx is _NOTHING_SAID:
-            self._check(enqueues, None)
+            return ambient
+        runner = None if tx is None or tx is _NOTHING_SAID else runner_for(tx)
+        self._check(enqueues, runner)
+        if runner is None:
             self._tell_that_it_blocks()
-            with self.pools.connection() as connection:
-                yield PsycopgRunner(connection)
-        else:
-            runner = runner_for(tx)
-            self._check(enqueues, runner)
-            yield runner
+        return runner
 
-    @asynccontextmanager
-    async def async_runner(self, tx: Any, enqueues: bool = False) -> AsyncIterator[AsyncRunner]:
-        """The same as `runner`, in an event loop, where Django has no transactions."""
+    async def _async_runner(self, tx: Any, enqueues: bool) -> AsyncRunner | None:
+        """The same as `_runner`, in an event loop, where Django has no transactions."""
         tx = tx if tx is not None else self._using.get()
-        if tx is None or tx is _NOTHING_SAID:
-            self._check(enqueues, None)
-            async with self.pools.async_connection() as connection:
-                yield AsyncPsycopgRunner(connection)
-        else:
-            runner = await async_runner_for(tx)
-            self._check(enqueues, runner)
-            yield runner
+        runner = None if tx is None or tx is _NOTHING_SAID else await async_runner_for(tx)
+        self._check(enqueues, runner)
+        return runner
 
     @property
     def pools(self) -> Pools:
         """Our own connections. Raises ConfigurationError when nobody named a database."""
+        if (made := self._made_pools) is not None:
+            return made
         with self._making:
             if self._made_pools is None:
                 self._made_pools = Pools(self.dsn)
@@ -159,6 +169,14 @@ class Transactions:
                 "This app enqueues only inside a transaction (require_tx=True): pass yours as tx=, or enqueue inside"
                 " app.using(...), and begin it first if the connection is in autocommit mode."
             )
+
+
+def _in_one(runner: Runner, together: bool) -> AbstractContextManager[Any]:
+    return in_one_transaction(runner) if together else nullcontext()
+
+
+def _in_one_async(runner: AsyncRunner, together: bool) -> AbstractAsyncContextManager[Any]:
+    return in_one_async_transaction(runner) if together else nullcontext()
 
 
 _NOTHING_SAID = object()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import psycopg
-from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from pgjobs.calls import Rows
@@ -24,9 +23,12 @@ class PsycopgRunner:
 
     def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         # Our own cursor: the caller's may have another row factory, or be in the middle of something.
-        with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor, _in_pipeline():
+        cursor = psycopg.Cursor(self.connection, row_factory=tuple_row)
+        try:
             cursor.execute(sql, params, binary=True)  # binary: whatever DateStyle the caller's session has
             return cursor.fetchall() if _has_rows(cursor) else ()
+        except psycopg.errors.PipelineAborted as error:
+            raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
 
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
@@ -42,10 +44,12 @@ class AsyncPsycopgRunner:
         self.connection = connection
 
     async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
-        async with psycopg.AsyncCursor(self.connection, row_factory=tuple_row) as cursor:
-            with _in_pipeline():
-                await cursor.execute(sql, params, binary=True)
-                return await cursor.fetchall() if _has_rows(cursor) else ()
+        cursor = psycopg.AsyncCursor(self.connection, row_factory=tuple_row)
+        try:
+            await cursor.execute(sql, params, binary=True)
+            return await cursor.fetchall() if _has_rows(cursor) else ()
+        except psycopg.errors.PipelineAborted as error:
+            raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
 
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
@@ -83,15 +87,7 @@ def _in_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnectio
     return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
 
 
-@contextmanager
-def _in_pipeline() -> Iterator[None]:
-    """Tell what psycopg says where the server is not asked any more: in a pipeline after an error."""
-    try:
-        yield
-    except psycopg.errors.PipelineAborted as error:
-        raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
-
-
 def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
     # In a pipeline of the caller's nothing has come back yet: fetching waits for it. All verbs but LISTEN return rows.
-    return cursor.description is not None or cursor.connection.pgconn.pipeline_status != PipelineStatus.OFF
+    # Not asked of `description`, which makes an object of each column.
+    return (result := cursor.pgresult) is None or result.nfields > 0

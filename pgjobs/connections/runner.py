@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from pgjobs.calls import Call, Rows
-from pgjobs.connections.errors import translated
+from pgjobs.connections.errors import translation
 
 T = TypeVar("T")
 
@@ -36,13 +36,21 @@ class AsyncRunner(Protocol):
 
 def run(runner: Runner, call: Call[T]) -> T:
     """Run a call and read its result. Raises a PgjobsError for what the database refused in our words."""
-    with translated(getattr(runner, "connection", None)):
+    try:
         rows = runner.rows(call.sql, call.params)
+    except Exception as error:
+        if (ours := translation(error, getattr(runner, "connection", None))) is not None:
+            raise ours from error
+        raise
     return call.read(rows)
 
 
 async def arun(runner: AsyncRunner, call: Call[T]) -> T:
     """The same as `run`, in an event loop."""
-    with translated(getattr(runner, "connection", None)):
+    try:
         rows = await runner.rows(call.sql, call.params)
+    except Exception as error:
+        if (ours := translation(error, getattr(runner, "connection", None))) is not None:
+            raise ours from error
+        raise
     return call.read(rows)
