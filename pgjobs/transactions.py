@@ -7,11 +7,8 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import (
-    AbstractAsyncContextManager,
-    AbstractContextManager,
     asynccontextmanager,
     contextmanager,
-    nullcontext,
 )
 from contextvars import ContextVar
 from typing import Any
@@ -26,8 +23,6 @@ from pgjobs.connections import (
     PsycopgRunner,
     Runner,
     async_runner_for,
-    in_one_async_transaction,
-    in_one_transaction,
     runner_for,
 )
 from pgjobs.errors import TransactionRequired
@@ -73,35 +68,25 @@ class Transactions:
             self._using.reset(token)
 
     @contextmanager
-    def client(self, tx: Any, *, enqueues: bool = False, together: bool = False) -> Iterator[Client]:
-        """Lend a client on such a connection; what it does `together` is one transaction.
-
-        Raises TransactionRequired if it `enqueues` and may not.
-        """
+    def client(self, tx: Any, *, enqueues: bool = False) -> Iterator[Client]:
+        """Lend a client on such a connection. Raises TransactionRequired if it `enqueues` and may not."""
         # One generator and no more: what is here is most of what an enqueue costs outside of the driver.
         runner = self._runner(tx, enqueues)
         if runner is None:
-            with self.pools.connection() as connection, _in_one(runner := PsycopgRunner(connection), together):
-                yield Client(runner)
+            with self.pools.connection() as connection:
+                yield Client(PsycopgRunner(connection))
         else:
-            with _in_one(runner, together):
-                yield Client(runner)
+            yield Client(runner)
 
     @asynccontextmanager
-    async def async_client(
-        self, tx: Any, *, enqueues: bool = False, together: bool = False
-    ) -> AsyncIterator[AsyncClient]:
+    async def async_client(self, tx: Any, *, enqueues: bool = False) -> AsyncIterator[AsyncClient]:
         """The same as `client`, in an event loop."""
         runner = await self._async_runner(tx, enqueues)
         if runner is None:
-            async with (
-                self.pools.async_connection() as connection,
-                _in_one_async(runner := AsyncPsycopgRunner(connection), together),
-            ):
-                yield AsyncClient(runner)
+            async with self.pools.async_connection() as connection:
+                yield AsyncClient(AsyncPsycopgRunner(connection))
         else:
-            async with _in_one_async(runner, together):
-                yield AsyncClient(runner)
+            yield AsyncClient(runner)
 
     def _runner(self, tx: Any, enqueues: bool) -> Runner | None:
         """Return the runner for the connection that is meant, None for one of our own."""
@@ -169,14 +154,6 @@ class Transactions:
                 "This app enqueues only inside a transaction (require_tx=True): pass yours as tx=, or enqueue inside"
                 " app.using(...), and begin it first if the connection is in autocommit mode."
             )
-
-
-def _in_one(runner: Runner, together: bool) -> AbstractContextManager[Any]:
-    return in_one_transaction(runner) if together else nullcontext()
-
-
-def _in_one_async(runner: AsyncRunner, together: bool) -> AbstractAsyncContextManager[Any]:
-    return in_one_async_transaction(runner) if together else nullcontext()
 
 
 _NOTHING_SAID = object()

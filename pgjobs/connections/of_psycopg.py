@@ -6,10 +6,11 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import psycopg
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from pgjobs.calls import Rows
+from pgjobs.calls import Copy, Rows
+from pgjobs.connections.copying import by_async_psycopg, by_psycopg
 from pgjobs.connections.errors import CLOSED
 from pgjobs.connections.runner import AsyncRunner, Runner
 from pgjobs.errors import ConfigurationError, ConnectionFailed, TransactionFailed
@@ -36,6 +37,12 @@ class PsycopgRunner:
     def transaction(self) -> AbstractContextManager[Any]:
         return self.connection.transaction()
 
+    def can_copy(self) -> bool:
+        return _can_copy(self.connection)
+
+    def copy(self, copy: Copy) -> None:
+        by_psycopg(self.connection, copy)
+
 
 class AsyncPsycopgRunner:
     """A psycopg AsyncConnection."""
@@ -56,6 +63,12 @@ class AsyncPsycopgRunner:
 
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         return self.connection.transaction()
+
+    def can_copy(self) -> bool:
+        return _can_copy(self.connection)
+
+    async def copy(self, copy: Copy) -> None:
+        await by_async_psycopg(self.connection, copy)
 
 
 def runner(tx: Any) -> Runner | None:
@@ -85,6 +98,10 @@ def _open(connection: Any) -> Any:
 def _in_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     # In autocommit mode too there may be a block. In a pipeline one cannot tell, and what is sent is one until its sync.
     return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
+
+
+def _can_copy(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    return connection.pgconn.pipeline_status == PipelineStatus.OFF
 
 
 def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
