@@ -4,6 +4,7 @@ A call never sees a connection. A file holds a group of verbs; who makes calls f
 """
 
 from pgjobs.calls.call import Call, Rows, texts
+from pgjobs.calls.copying import Copy, reserve
 from pgjobs.calls.dead_letters import Filter, clear_failed, failed, retry_failed
 from pgjobs.calls.enqueuing import enqueue, enqueue_many
 from pgjobs.calls.looking import (
@@ -62,6 +63,7 @@ __all__ = [
     "SLOTS",
     "Call",
     "Cancellation",
+    "Copy",
     "Edit",
     "Ending",
     "Filter",
@@ -109,6 +111,7 @@ __all__ = [
     "renew",
     "renew_many",
     "rescue",
+    "reserve",
     "resign",
     "resume",
     "resume_tasks",
