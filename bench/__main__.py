@@ -18,7 +18,7 @@ from bench.plots import draw
 from bench.readme import into_readme
 from bench.report import report
 from bench.results import Result, Run
-from bench.rounds import measure
+from bench.rounds import choose_parameters, measure
 from bench.scenario import Bench
 from bench.scenarios import SCENARIOS
 from bench.stage import Stages
@@ -119,8 +119,9 @@ def bench(given: argparse.Namespace) -> int:
 
         context = Bench(stages, given.systems, given.quick, given.all_depths)
         for scenario in given.scenarios:
-            used = measure(scenario, context, given.runs, given.set, note, given.case)
+            used = choose_parameters(scenario, context, given.set)
             result.scenarios[scenario.name] = {"about": scenario.about, "parameters": used}
+            measure(scenario, context, given.runs, note, given.case)
     finish(result, out)
     print(f"The result is in {out}.", file=sys.stderr)
     if given.compare is None:

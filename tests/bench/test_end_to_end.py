@@ -16,6 +16,7 @@ import common
 from bench import meters
 from bench.environments import ROOT, Environment
 from bench.running import Failed, Program, crew
+from bench.scenarios import durations
 
 WORKER = """
 import json, signal
@@ -118,3 +119,14 @@ def test_clients_keep_to_their_rate_and_say_when_each_job_was_committed(
     stamps = [line.split() for line in (tmp_path / "stamps").read_text().splitlines()]
     assert [int(n) for n, _ in stamps] == list(range(20))
     assert all(float(at) >= moment for (_, at), moment in zip(stamps, sent, strict=True))
+
+
+def test_payloads_have_the_length_that_is_asked_for_and_a_mixture_its_shares() -> None:
+    for options in (argparse.Namespace(text=200, ms=None, mix=False), argparse.Namespace(text=90, ms=1.5, mix=False)):
+        for n in (0, 9, 10, 123_456):
+            made = common.payload(n, options)
+            assert len(json.dumps(made, separators=(",", ":"))) == options.text
+            assert (made["n"], made.get("ms")) == (n, options.ms)
+    mixture = [common.payload(n, argparse.Namespace(text=200, ms=None, mix=True))["ms"] for n in range(1000)]
+    assert (sum(ms <= 5 for ms in mixture), mixture.count(50), mixture.count(500)) == (900, 90, 10)
+    assert sum(mixture) / 1000 == durations.MEAN

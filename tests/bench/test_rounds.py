@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.results import Run
-from bench.rounds import measure, rotated
+from bench.rounds import choose_parameters, measure, rotated
 from bench.running import Failed
 from bench.scenario import Bench, Case, Figures, Scenario, percentiles
 from bench.server import Postgres
@@ -40,7 +40,9 @@ def scenario(ran: list[str], broken: str = "") -> Scenario:
 
 def test_every_system_runs_once_a_round_and_case_in_an_order_that_rotates() -> None:
     ran: list[str] = []
-    measure(scenario(ran), bench("pgjobs", "bare", "rq"), 2, {}, lambda run: None)
+    context = bench("pgjobs", "bare", "rq")
+    choose_parameters(scenario([]), context, {})
+    measure(scenario(ran), context, 2, lambda run: None)
     assert ran == [
         "first pgjobs", "first bare", "second pgjobs", "second bare", "second rq",
         "first bare", "first pgjobs", "second bare", "second rq", "second pgjobs",
@@ -50,7 +52,9 @@ def test_every_system_runs_once_a_round_and_case_in_an_order_that_rotates() -> N
 
 def test_a_system_that_fails_is_noted_and_the_others_go_on() -> None:
     ran, noted = list[str](), list[Run]()
-    measure(scenario(ran, broken="pgjobs"), bench("pgjobs", "bare"), 1, {}, noted.append, only="first")
+    context = bench("pgjobs", "bare")
+    choose_parameters(scenario([]), context, {})
+    measure(scenario(ran, broken="pgjobs"), context, 1, noted.append, only="first")
     assert [(run.system, run.failed, run.figures) for run in noted] == [
         ("pgjobs", "as asked for", {}),
         ("bare", None, {"x/s": 1}),
@@ -58,11 +62,11 @@ def test_a_system_that_fails_is_noted_and_the_others_go_on() -> None:
 
 
 def test_parameters_are_the_scenario_s_own_those_of_the_short_form_and_what_is_given() -> None:
-    used = [measure(scenario([]), bench("bare"), 1, given, lambda run: None)["x"] for given in ({}, {"x": 5}, {"y": 6})]
+    used = [choose_parameters(scenario([]), bench("bare"), given)["x"] for given in ({}, {"x": 5}, {"y": 6})]
     assert used == [1, 5, 1]
     short = bench("bare")
     short.quick = True
-    assert measure(scenario([]), short, 1, {}, lambda run: None) == {"x": 2}
+    assert choose_parameters(scenario([]), short, {}) == {"x": 2}
 
 
 def test_how_many_jobs_a_run_takes_is_found_out_once() -> None:
