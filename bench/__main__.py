@@ -8,12 +8,17 @@ import signal
 import sys
 import tempfile
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench import environments, machine, server
+from bench.compare import compare, told
+from bench.plots import draw
+from bench.readme import into_readme
+from bench.report import report
 from bench.results import Result, Run
-from bench.rounds import measure
+from bench.rounds import choose_parameters, measure
 from bench.scenario import Bench
 from bench.scenarios import SCENARIOS
 from bench.stage import Stages
@@ -27,6 +32,8 @@ def main() -> int:
     given = arguments()
     signal.signal(signal.SIGTERM, stopped)  # so that all that was started ends
     try:
+        if given.into_readme or given.report:
+            return again(given)
         return bench(given)
     except KeyboardInterrupt:
         return 130
@@ -41,10 +48,17 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="a short form, under 3 minutes")
     parser.add_argument("--system", action="append", metavar="NAME", help="only this one; may be repeated")
+    parser.add_argument("--case", metavar="TEXT", help="only cases with this text in their label, such as '1 process'")
     parser.add_argument("--runs", type=int, help="rounds: 3, or 1 of the short form")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where results go; build/bench/results/ by default")
     parser.add_argument("--dsn", help="a server on which databases of our own may be made; by default one is started")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=JSON", help="a parameter of the scenarios")
+    parser.add_argument("--all-depths", action="store_true", help="depth: the peers too with as many others as pgjobs")
+    parser.add_argument("--compare", type=Path, metavar="FILE", help="a saved result.json: a loss is exit status 1")
+    parser.add_argument(
+        "--into-readme", type=Path, metavar="DIR", help="put the report of this result into bench/README.md"
+    )
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.md and the plots of this result anew")
     given = parser.parse_args()
     try:
         given.set = {name: json.loads(value) for name, _, value in (each.partition("=") for each in given.set)}
@@ -103,11 +117,37 @@ def bench(given: argparse.Namespace) -> int:
             line = {"scenario": run.scenario, "case": run.case, "system": run.system, "round": run.round + 1, **told}
             print(json.dumps({**line, "took s": run.seconds}, ensure_ascii=False), flush=True)
 
-        context = Bench(stages, given.systems, given.quick)
+        context = Bench(stages, given.systems, given.quick, given.all_depths)
         for scenario in given.scenarios:
-            used = measure(scenario, context, given.runs, given.set, note)
+            used = choose_parameters(scenario, context, given.set)
             result.scenarios[scenario.name] = {"about": scenario.about, "parameters": used}
-        print(f"The result is in {result.write(out).parent}.", file=sys.stderr)
+            measure(scenario, context, given.runs, note, given.case)
+    finish(result, out)
+    print(f"The result is in {out}.", file=sys.stderr)
+    if given.compare is None:
+        return 0
+    changes = compare(Result.read(given.compare), result)
+    print(told(changes))
+    return int(any(change.is_loss for change in changes))
+
+
+def finish(result: Result, out: Path) -> None:
+    """Write the result, its plots and its report."""
+    result.write(out)
+    drawn: list[str] = []
+    if find_spec("matplotlib"):
+        drawn = draw(result, out)
+    else:
+        print("No plots: matplotlib is not installed (pip install -e '.[bench]').", file=sys.stderr)
+    (out / "report.md").write_text(report(result, drawn))
+
+
+def again(given: argparse.Namespace) -> int:
+    """Nothing is measured: the report of a saved result is written anew, or put into the README."""
+    if given.report:
+        finish(Result.read(given.report), given.report)
+    if given.into_readme:
+        into_readme(given.into_readme)
     return 0
 
 

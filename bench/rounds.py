@@ -28,19 +28,23 @@ def by_label(scenario: Scenario, bench: Bench) -> dict[str, list[tuple[System, C
     return found
 
 
-def measure(
-    scenario: Scenario, bench: Bench, runs: int, given: dict[str, Any], note: Callable[[Run], None]
-) -> dict[str, Any]:
-    """Run all cases of a scenario and note each run; return the parameters that were used."""
-    chosen = scenario.quick if bench.quick and scenario.quick is not None else scenario.parameters
-    bench.parameters = {**scenario.parameters, **chosen, **{n: v for n, v in given.items() if n in scenario.parameters}}
+def choose_parameters(scenario: Scenario, bench: Bench, given: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a scenario: its own, those of the short form, what was given; the bench has them from now on."""
+    short = scenario.quick if bench.quick and scenario.quick is not None else {}
+    bench.parameters = {**scenario.parameters, **short, **{n: v for n, v in given.items() if n in scenario.parameters}}
+    return bench.parameters
+
+
+def measure(scenario: Scenario, bench: Bench, runs: int, note: Callable[[Run], None], only: str | None = None) -> None:
+    """Run the cases of a scenario (only: those with this in their label), and note each run."""
     every = by_label(scenario, bench)
     for number in range(runs):
         for label, systems in every.items():
+            if only is not None and only not in label:
+                continue
             cases = {system.name: case for system, case in systems}
             for system in rotated([system for system, _ in systems], number):
                 note(once(scenario, bench, system, cases[system.name], number, label))
-    return bench.parameters
 
 
 def once(scenario: Scenario, bench: Bench, system: System, case: Case, number: int, label: str) -> Run:

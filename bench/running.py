@@ -101,6 +101,8 @@ class Program:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=30)
         self._reader.join(10)
+        if self._process.stdout is not None and not self._reader.is_alive():
+            self._process.stdout.close()
         self._errors.close()
 
     def complaints(self, lines: int = 8) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -113,7 +114,7 @@ class Stages:
         if system.kind == "redis":
             yield self._on_redis(system, environment)
             return
-        name = f"bench_{system.name.replace('-', '_')}"
+        name = f"bench_{os.getpid()}_{system.name.replace('-', '_')}"  # another bench may be on this server
         if system.name not in self._templates:
             self.postgres.create(f"{name}_template")
             self.stack.callback(self.postgres.drop, f"{name}_template")

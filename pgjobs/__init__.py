@@ -1,43 +1,12 @@
 """pgjobs: a job queue for Python applications that already have PostgreSQL."""
 
-from pgjobs.app import App
-from pgjobs.backoff import Exponential, Fixed, Linear, Steps
-from pgjobs.calls import Cancellation, QueueStatus, TaskStatus, WorkerStatus
-from pgjobs.context import JobContext, JobInterrupted
-from pgjobs.errors import (
-    ConfigurationError,
-    ConnectionFailed,
-    InvalidJob,
-    InvalidPayload,
-    InvalidResult,
-    JobCancelled,
-    JobDead,
-    JobNotFound,
-    JobNotWaiting,
-    JobTimeout,
-    LeaseLost,
-    MemoryExceeded,
-    NotAllowed,
-    PgjobsError,
-    ProcessDied,
-    SchemaError,
-    SchemaMissing,
-    SchemaTooNew,
-    SchemaTooOld,
-    TransactionFailed,
-    TransactionRequired,
-    UnknownTask,
-    WaitTimeout,
-    WorkerFailed,
-    WorkerStuck,
-)
-from pgjobs.hooks import Event
-from pgjobs.job import AttemptError, FailedJob, Job, JobId, Priority, Progress, Spec, Status
-from pgjobs.middleware import log_runs, with_arguments, with_metadata
-from pgjobs.outcome import Cancel, Fail, Retry, Snooze
-from pgjobs.task import Task
+# ruff: noqa: F405
+from typing import TYPE_CHECKING, Any
+
 from pgjobs.version import __version__
-from pgjobs.worker import Worker, WorkerOptions
+
+if TYPE_CHECKING:
+    from pgjobs.public import *  # noqa: F403
 
 __all__ = [
     "App",
@@ -97,3 +66,20 @@ __all__ = [
     "with_arguments",
     "with_metadata",
 ]
+
+
+if not TYPE_CHECKING:  # which knows the names, and shall tell of others
+
+    def __getattr__(name: str) -> Any:
+        # What everything here needs takes as long to import as a command line or a supervisor, which need none of it, to
+        # do all it has to.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pgjobs import public
+
+        globals().update({name: getattr(public, name) for name in public.__all__})
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

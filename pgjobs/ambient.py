@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from psycopg.conninfo import conninfo_to_dict
 
 from pgjobs import calls
 from pgjobs.connections import DjangoRunner, PsycopgRunner, Runner, open_transactions, run
-from pgjobs.pools import Pools
+
+if TYPE_CHECKING:
+    from pgjobs.pools import Pools  # see pgjobs.transactions
 
 
 class Ambient:

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
-from pgjobs import portions
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
 from pgjobs.context import JobContext
@@ -18,12 +17,12 @@ from pgjobs.errors import ConfigurationError, UnknownTask
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
+from pgjobs.orders import Orders
 from pgjobs.policy import ErrorFilter, Policy, RetryAfter
 from pgjobs.steering import Steering
 from pgjobs.task import Anything, ContextTask, ExecutorName, Keep, Task, TaskDecorator, TaskOptions
 from pgjobs.transactions import Transactions
 from pgjobs.worker import MakeKeeping, Worker, WorkerOptions, run_until_stopped
-from pgjobs.worker.link import Orders
 from pgjobs.worker.options import tell_of_strange_queues
 from pgjobs.worker.supervisor import Supervisor
 
@@ -178,25 +177,30 @@ class App(Steering):
         Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own.
         """
         with Enqueuing(self._around_enqueue, specs) as enqueuing:
-            chunks, notify = portions.chunks(enqueuing.specs)
-            if not chunks:
+            jobs = list(enqueuing.specs)
+            if not jobs:
                 return []
-            with self._transactions.client(tx, enqueues=True, together=len(chunks) > 1) as client:
-                enqueuing.ids = [id for chunk in chunks for id in client.enqueue_many(chunk, notify)]
+            notify = all(job.notify for job in jobs)  # one that must not be announced keeps the transaction silent
+            with self._transactions.client(tx, enqueues=True) as client:
+                enqueuing.ids = client.enqueue_many(jobs, notify)
         return enqueuing.done()
 
     async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """The same as `enqueue_many`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, specs) as enqueuing:
-            chunks, notify = portions.chunks(enqueuing.specs)
-            if not chunks:
+            jobs = list(enqueuing.specs)
+            if not jobs:
                 return []
-            async with self._transactions.async_client(tx, enqueues=True, together=len(chunks) > 1) as client:
-                enqueuing.ids = [id for chunk in chunks for id in await client.enqueue_many(chunk, notify)]
+            notify = all(job.notify for job in jobs)  # one that must not be announced keeps the transaction silent
+            async with self._transactions.async_client(tx, enqueues=True) as client:
+                enqueuing.ids = await client.enqueue_many(jobs, notify)
         return enqueuing.done()
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """Enqueue one job that `task.spec(...)` described, and return its id."""
+        if not self._around_enqueue:
+            with self._transactions.client(tx, enqueues=True) as client:
+                return client.enqueue(spec)
         with (
             Enqueuing(self._around_enqueue, (spec,)) as enqueuing,
             self._transactions.client(tx, enqueues=True) as client,
@@ -206,6 +210,9 @@ class App(Steering):
 
     async def aenqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:
         """The same as `enqueue_spec`, for callers in an event loop."""
+        if not self._around_enqueue:
+            async with self._transactions.async_client(tx, enqueues=True) as client:
+                return await client.enqueue(spec)
         with Enqueuing(self._around_enqueue, (spec,)) as enqueuing:
             async with self._transactions.async_client(tx, enqueues=True) as client:
                 enqueuing.ids = [await client.enqueue(next(iter(enqueuing.specs)))]

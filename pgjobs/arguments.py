@@ -54,8 +54,7 @@ class Arguments:
         loads = {name: (form.loads_as_is, form.load) for name, form in forms.items() if form is not ANY}
         keywords = rest is not ANY
         self._dump = _converter(task, self._known, dumps, (rest.dumps_as_is, rest.dump) if keywords else None)
-        # Makes the arguments in a payload what the function takes. Raises InvalidPayload when they do not fit.
-        self.load = _converter(task, self._known, loads, (rest.loads_as_is, rest.load) if keywords else None)
+        self._load = _converter(task, self._known, loads, (rest.loads_as_is, rest.load) if keywords else None)
 
     def dump(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
         """Return the arguments of a call by name, as JSON has them. Raises InvalidPayload when they do not fit."""
@@ -70,6 +69,12 @@ class Arguments:
                 kwargs[name] = value
         self.check_names(kwargs)
         return self._dump(kwargs)
+
+    def load(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the arguments in a payload as the function takes them. Raises InvalidPayload when they do not fit."""
+        if values.keys() != self._known:
+            self.check_names(values)
+        return self._load(values)
 
     def take_only(self, name: str) -> bool:
         """Whether the function can be called with this argument and no other."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from pgjobs import calls
+from pgjobs import calls, portions
 from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
-from pgjobs.connections import AsyncRunner, arun
+from pgjobs.connections import AsyncRunner, arun, arun_copy, in_one_async_transaction
 from pgjobs.job import Job, JobId, Lease, Progress, Spec, Status
 from pgjobs.portions import Portions
 
@@ -26,8 +27,20 @@ class AsyncClient:
         return await arun(self._runner, calls.enqueue(spec))
 
     async def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
-        """Put many jobs into their queues in one statement and return their ids in the order given."""
-        return await arun(self._runner, calls.enqueue_many(specs, notify))
+        """Put many jobs into their queues, all or none, and return their ids in the order given.
+
+        By COPY where that is possible; none is announced if `notify` is False.
+        """
+        # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
+        jobs = list(specs)
+        if portions.are_for_copy(jobs) and self._runner.can_copy():
+            reserved = await arun(self._runner, calls.reserve(jobs, notify))
+            if reserved is not None:
+                await arun_copy(self._runner, reserved.copy())
+                return reserved.ids
+        chunks = portions.chunks(jobs)
+        async with in_one_async_transaction(self._runner) if len(chunks) > 1 else nullcontext():
+            return [id for chunk in chunks for id in await arun(self._runner, calls.enqueue_many(chunk, notify))]
 
     async def job(self, id: int) -> Job:
         """Look a job up, wherever it is. Raises JobNotFound."""

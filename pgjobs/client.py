@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from pgjobs import calls
+from pgjobs import calls, portions
 from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
-from pgjobs.connections import Runner, run
+from pgjobs.connections import Runner, in_one_transaction, run, run_copy
 from pgjobs.job import Job, JobId, Lease, Progress, Spec, Status
 from pgjobs.portions import Portions
 
@@ -26,8 +27,20 @@ class Client:
         return run(self._runner, calls.enqueue(spec))
 
     def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
-        """Put many jobs into their queues in one statement and return their ids in the order given."""
-        return run(self._runner, calls.enqueue_many(specs, notify))
+        """Put many jobs into their queues, all or none, and return their ids in the order given.
+
+        By COPY where that is possible; none is announced if `notify` is False.
+        """
+        # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
+        jobs = list(specs)
+        if portions.are_for_copy(jobs) and self._runner.can_copy():
+            reserved = run(self._runner, calls.reserve(jobs, notify))
+            if reserved is not None:
+                run_copy(self._runner, reserved.copy())
+                return reserved.ids
+        chunks = portions.chunks(jobs)
+        with in_one_transaction(self._runner) if len(chunks) > 1 else nullcontext():
+            return [id for chunk in chunks for id in run(self._runner, calls.enqueue_many(chunk, notify))]
 
     def job(self, id: int) -> Job:
         """Look a job up, wherever it is. Raises JobNotFound."""

@@ -32,11 +32,12 @@ class Status(StrEnum):
 class JobId(int):
     """The id of a job: an int that also knows whether the job was created by this call."""
 
-    created: bool
+    created: bool = True
 
     def __new__(cls, value: int, created: bool = True) -> JobId:
         self = super().__new__(cls, value)
-        self.created = created
+        if not created:
+            self.created = False
         return self
 
 

@@ -13,8 +13,7 @@ import select
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import psycopg
@@ -49,38 +48,17 @@ class Pools:
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncPool] = weakref.WeakKeyDictionary()
         self._opening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
-    @contextmanager
-    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+    def connection(self) -> AbstractContextManager[psycopg.Connection[Any]]:
         """Lend a connection in autocommit mode.
 
         Raises ConnectionFailed with the server's reason; also when the connection breaks while it is lent, and then
         what was asked may have been done or not.
         """
-        self._leave_parent()
-        with self._lock:
-            pool = self._pool = self._pool or self._open()
-        connection = self._take(pool)
-        try:
-            with _breaking(connection):
-                yield connection
-        finally:
-            pool.putconn(connection)
+        return _Lent(self)
 
-    @asynccontextmanager
-    async def async_connection(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    def async_connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
         """The same as `connection`, for this event loop."""
-        self._leave_parent()
-        loop = asyncio.get_running_loop()
-        pool = self._async.get(loop)
-        if pool is None:
-            async with self._opening.setdefault(loop, asyncio.Lock()):  # those who come together open one
-                pool = self._async.get(loop) or await self._open_async(loop)
-        connection = await self._take_async(pool)
-        try:
-            with _breaking(connection):
-                yield connection
-        finally:
-            await pool.putconn(connection)
+        return _AsyncLent(self)
 
     def close(self) -> None:
         """Close the connections for blocking callers."""
@@ -96,6 +74,21 @@ class Pools:
         if pool is not None:
             await pool.close()
         self.close()
+
+    def _opened(self) -> Pool:
+        self._leave_parent()
+        with self._lock:
+            pool = self._pool = self._pool or self._open()
+        return pool
+
+    async def _async_opened(self) -> AsyncPool:
+        self._leave_parent()
+        loop = asyncio.get_running_loop()
+        pool = self._async.get(loop)
+        if pool is None:
+            async with self._opening.setdefault(loop, asyncio.Lock()):  # those who come together open one
+                pool = self._async.get(loop) or await self._open_async(loop)
+        return pool
 
     def _take(self, pool: Pool) -> psycopg.Connection[Any]:
         patience = _Patience()
@@ -184,18 +177,56 @@ def _is_empty(pool: Pool | AsyncPool) -> bool:
 _ALL_IN_USE = f"No connection came free within {TIMEOUT:.0f} s: all {MAX_SIZE} are in use."
 
 
-@contextmanager
-def _breaking(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> Iterator[None]:
-    """Say what is known when a connection breaks in use."""
-    try:
-        yield
-    except psycopg.Error as error:
-        if connection.pgconn.status == ConnStatus.OK:
-            raise
-        raise ConnectionFailed(
-            f"The connection broke before the database had answered: {reason(error)}."
-            " What was asked for may have been done or not."
-        ) from error
+class _Lent:
+    """A connection of the pool for the time of a block. No generator: every enqueue comes by here."""
+
+    __slots__ = ("_connection", "_pool", "_pools")
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+
+    def __enter__(self) -> psycopg.Connection[Any]:
+        self._pool = self._pools._opened()
+        self._connection = self._pools._take(self._pool)
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        broken = error is not None and _breaking(self._connection, error)
+        self._pool.putconn(self._connection)
+        if broken:
+            raise broken from error
+
+
+class _AsyncLent:
+    """The same in an event loop."""
+
+    __slots__ = ("_connection", "_pool", "_pools")
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+
+    async def __aenter__(self) -> psycopg.AsyncConnection[Any]:
+        self._pool = await self._pools._async_opened()
+        self._connection = await self._pools._take_async(self._pool)
+        return self._connection
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        broken = error is not None and _breaking(self._connection, error)
+        await self._pool.putconn(self._connection)
+        if broken:
+            raise broken from error
+
+
+def _breaking(
+    connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], error: BaseException
+) -> ConnectionFailed | None:
+    """Return what is known when a connection broke in use; None when it did not."""
+    if not isinstance(error, psycopg.Error) or connection.pgconn.status == ConnStatus.OK:
+        return None
+    return ConnectionFailed(
+        f"The connection broke before the database had answered: {reason(error)}."
+        " What was asked for may have been done or not."
+    )
 
 
 def _has_ended(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:

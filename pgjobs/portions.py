@@ -16,6 +16,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 PORTION = 1_000  # jobs a call: a statement stays short however many there are
 ALL = 2**31 - 1
 CHUNK = 5_000  # jobs a statement that enqueues many: a few megabytes of JSON, far from every limit
+COPY_FROM = 1_000  # jobs: fewer are there as soon by one statement, and COPY takes three round trips
 CHUNK_LENGTH = 32 * 1024 * 1024  # bytes of their payloads and metadata together, unless one alone is longer
 
 # A verb with its arguments, to be asked of whoever has it: a client returns what it does, an AsyncClient a coroutine.
@@ -116,10 +117,16 @@ class Prune(Portions[Pruned]):
             self._slot, self._after = self._slot + 1, 0
 
 
-def chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
-    """Return all jobs, a statement's worth each, and whether to announce them: no, if one of them must not be."""
-    # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
-    jobs = list(specs)
+def are_for_copy(jobs: Sequence[Spec]) -> bool:
+    """Whether these jobs are better copied, if that can be done. Times that only the session can read must not be."""
+    return len(jobs) >= COPY_FROM and all(
+        job.available_at is None or (job.available_at.utcoffset() is not None and job.available_at.year < 9999)
+        for job in jobs
+    )
+
+
+def chunks(jobs: Iterable[Spec]) -> list[list[Spec]]:
+    """Return the jobs, a statement's worth each."""
     chunks: list[list[Spec]] = []
     size = 0
     for job in jobs:
@@ -129,4 +136,4 @@ def chunks(specs: Iterable[Spec]) -> tuple[list[list[Spec]], bool]:
             chunks.append([])
             size = its_size
         chunks[-1].append(job)
-    return chunks, all(job.notify for job in jobs)
+    return chunks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +53,8 @@ def app_path(given: str | None = None) -> str | None:
 
 def pyproject(folder: Path | None = None) -> Mapping[str, Any]:
     """Return [tool.pgjobs] of the nearest pyproject.toml, from this folder upwards."""
+    import tomllib  # not at the top: most programs are told by their environment
+
     start = folder or Path.cwd()
     for place in (start, *start.parents):
         path = place / "pyproject.toml"

@@ -14,7 +14,7 @@ from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, InvalidJob, InvalidPayload
 from pgjobs.job import JobId, Priority, Spec
 from pgjobs.middleware import Around, AroundRun
-from pgjobs.payload import encode_metadata, encode_payload
+from pgjobs.payload import decode, encode_metadata, encode_payload
 from pgjobs.policy import Policy
 
 P = ParamSpec("P")
@@ -191,25 +191,35 @@ class Task(Generic[P, R]):
 
     def check(self, payload: Mapping[str, Any]) -> None:
         """Raise InvalidPayload when these arguments, as JSON has them, do not fit the function."""
-        self._arguments.check_names(payload)
         self._arguments.load(payload)
 
     def present(self, payload: dict[str, Any], version: int | None) -> dict[str, Any]:
         """Return a payload as the function of today has it, whatever its version; None means 1.
 
-        Raises InvalidPayload when its names do not fit; the values are looked at by `bind`, where the job runs.
+        Raises InvalidPayload when its names do not fit.
         """
         if (version or 1) != self.version:
             payload = self._upcast(payload, version or 1)
         self._arguments.check_names(payload)
         return payload
 
-    def bind(self, payload: Mapping[str, Any], context: JobContext) -> Mapping[str, Any]:
+    def arguments(self, payload: str, version: int | None, context: JobContext | None) -> Mapping[str, Any]:
+        """Return the keyword arguments to call the function with, from a payload of any version (None means 1).
+
+        Arguments: context, None only if nothing shows it. Raises InvalidPayload when the payload does not fit, ValueError
+        when it cannot be read, and whatever an upcaster raises.
+        """
+        values = decode(payload)
+        if version != self.version and (version or 1) != self.version:
+            values = self._upcast(values, version or 1)
+        return self.bind(values, context)
+
+    def bind(self, payload: Mapping[str, Any], context: JobContext | None) -> Mapping[str, Any]:
         """Return the keyword arguments to call the function with. Raises InvalidPayload when they do not fit."""
         arguments = self._arguments.load(payload)
-        if self._arguments.context is None:
-            return arguments
-        return {**arguments, self._arguments.context: context}
+        if context is not None and self._arguments.context is not None:
+            return {**arguments, self._arguments.context: context}
+        return arguments
 
     def _upcast(self, payload: dict[str, Any], version: int) -> dict[str, Any]:
         if version > self.version:
@@ -227,6 +237,11 @@ class Task(Generic[P, R]):
     def is_plain(self) -> bool:
         """Whether to run it is to call its function: it is no generator, and the app has no middleware."""
         return not self.is_generator and not self._middleware
+
+    @property
+    def shows_context(self) -> bool:
+        """Whether anything that is called for a run can see its JobContext."""
+        return self._arguments.context is not None or self.is_generator or bool(self._middleware)
 
     def around(self, context: JobContext) -> Around:
         """Return the app's middleware as a context manager around one run of the function."""

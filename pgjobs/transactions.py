@@ -6,9 +6,12 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    asynccontextmanager,
+    contextmanager,
+)
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pgjobs import settings
 from pgjobs.ambient import Ambient
@@ -20,13 +23,14 @@ from pgjobs.connections import (
     PsycopgRunner,
     Runner,
     async_runner_for,
-    in_one_async_transaction,
-    in_one_transaction,
     runner_for,
 )
 from pgjobs.errors import TransactionRequired
-from pgjobs.pools import Pools
-from pgjobs.waiting import Waiting
+
+# When they are first needed: a worker whose handlers enqueue nothing does without.
+if TYPE_CHECKING:
+    from pgjobs.pools import Pools
+    from pgjobs.waiting import Waiting
 
 log = logging.getLogger("pgjobs")
 
@@ -67,57 +71,53 @@ class Transactions:
             self._using.reset(token)
 
     @contextmanager
-    def client(self, tx: Any, *, enqueues: bool = False, together: bool = False) -> Iterator[Client]:
-        """Lend a client on such a connection; what it does `together` is one transaction.
-
-        Raises TransactionRequired if it `enqueues` and may not.
-        """
-        with self.runner(tx, enqueues) as runner, in_one_transaction(runner) if together else nullcontext():
+    def client(self, tx: Any, *, enqueues: bool = False) -> Iterator[Client]:
+        """Lend a client on such a connection. Raises TransactionRequired if it `enqueues` and may not."""
+        # One generator and no more: what is here is most of what an enqueue costs outside of the driver.
+        runner = self._runner(tx, enqueues)
+        if runner is None:
+            with self.pools.connection() as connection:
+                yield Client(PsycopgRunner(connection))
+        else:
             yield Client(runner)
 
     @asynccontextmanager
-    async def async_client(
-        self, tx: Any, *, enqueues: bool = False, together: bool = False
-    ) -> AsyncIterator[AsyncClient]:
+    async def async_client(self, tx: Any, *, enqueues: bool = False) -> AsyncIterator[AsyncClient]:
         """The same as `client`, in an event loop."""
-        in_one = in_one_async_transaction if together else nullcontext
-        async with self.async_runner(tx, enqueues) as runner, in_one(runner):
+        runner = await self._async_runner(tx, enqueues)
+        if runner is None:
+            async with self.pools.async_connection() as connection:
+                yield AsyncClient(AsyncPsycopgRunner(connection))
+        else:
             yield AsyncClient(runner)
 
-    @contextmanager
-    def runner(self, tx: Any, enqueues: bool = False) -> Iterator[Runner]:
-        """Lend a runner. Raises TransactionRequired if it `enqueues` and may not."""
+    def _runner(self, tx: Any, enqueues: bool) -> Runner | None:
+        """Return the runner for the connection that is meant, None for one of our own."""
         tx = tx if tx is not None else self._using.get()
         if tx is _NOTHING_SAID and (ambient := self._ambient.runner(self.pools)) is not None:
-            yield ambient
-        elif tx is None or tx is _NOTHING_SAID:
-            self._check(enqueues, None)
+            return ambient
+        runner = None if tx is None or tx is _NOTHING_SAID else runner_for(tx)
+        self._check(enqueues, runner)
+        if runner is None:
             self._tell_that_it_blocks()
-            with self.pools.connection() as connection:
-                yield PsycopgRunner(connection)
-        else:
-            runner = runner_for(tx)
-            self._check(enqueues, runner)
-            yield runner
+        return runner
 
-    @asynccontextmanager
-    async def async_runner(self, tx: Any, enqueues: bool = False) -> AsyncIterator[AsyncRunner]:
-        """The same as `runner`, in an event loop, where Django has no transactions."""
+    async def _async_runner(self, tx: Any, enqueues: bool) -> AsyncRunner | None:
+        """The same as `_runner`, in an event loop, where Django has no transactions."""
         tx = tx if tx is not None else self._using.get()
-        if tx is None or tx is _NOTHING_SAID:
-            self._check(enqueues, None)
-            async with self.pools.async_connection() as connection:
-                yield AsyncPsycopgRunner(connection)
-        else:
-            runner = await async_runner_for(tx)
-            self._check(enqueues, runner)
-            yield runner
+        runner = None if tx is None or tx is _NOTHING_SAID else await async_runner_for(tx)
+        self._check(enqueues, runner)
+        return runner
 
     @property
     def pools(self) -> Pools:
         """Our own connections. Raises ConfigurationError when nobody named a database."""
+        if (made := self._made_pools) is not None:
+            return made
         with self._making:
             if self._made_pools is None:
+                from pgjobs.pools import Pools
+
                 self._made_pools = Pools(self.dsn)
             return self._made_pools
 
@@ -127,6 +127,8 @@ class Transactions:
         pools = self.pools
         with self._making:
             if self._made_waiting is None:
+                from pgjobs.waiting import Waiting
+
                 self._made_waiting = Waiting(pools)
             return self._made_waiting
 

@@ -21,7 +21,7 @@ def cases(system: System, bench: Bench) -> Sequence[Case]:
 
 
 def run(bench: Bench, system: System, case: Case) -> Figures:
-    """One worker process, one open-loop client for every 250 jobs a second."""
+    """One worker process, one open-loop client for every 100 jobs a second."""
     rate, count = case.options["rate"], case.options["count"]
     with bench.stage(system) as stage:
         enqueued, started = stage.folder / "enqueued", stage.folder / "started"
@@ -30,7 +30,7 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
             crew.at_rest(1.0)
             server = stage.server_cpu()
             seconds = stage.call(
-                "enqueue", count / rate * 2 + 30, count=count, rate=rate, clients=max(1, rate // 250), stamps=enqueued
+                "enqueue", count / rate * 2 + 30, count=count, rate=rate, clients=max(1, rate // 100), stamps=enqueued
             )["seconds"]
             crew.wait_executed(count, bench.parameters["patience"])
             stage.wait_settled(30)

@@ -82,8 +82,13 @@ def one_round(stage: Stage, starts: common.SharedStarts, first: int, half: int, 
     before = counters.read(db, None)
     killing = threading.Timer(half / known["rate"] / 2, partial(kill_one, stage))
     killing.start()
-    committed = enqueue(stage, range(first, first + half), known["rate"], known["slowest"])
-    killing.join()
+    try:
+        committed = enqueue(stage, range(first, first + half), known["rate"], known["slowest"])
+    except BaseException:
+        killing.cancel()
+        raise
+    finally:
+        killing.join()
     wait_empty(db)
     burst = range(first + half, first + 2 * half)
     with stage.beside() as client:
@@ -147,9 +152,8 @@ def send(db: psycopg.Connection[Any], numbers: range) -> None:
     """Enqueue jobs with these numbers, in the transaction of this connection."""
     from bench.systems.pgjobs import tasks
 
-    tasks.app.enqueue_many(
-        (tasks.second_time if n % FAILING == 0 else tasks.noop).options(tx=db).spec(n=n, text=TEXT) for n in numbers
-    )
+    chosen = ((n, tasks.second_time if n % FAILING == 0 else tasks.noop) for n in numbers)
+    tasks.app.enqueue_many((task.spec(n=n, text=TEXT) for n, task in chosen), tx=db)
 
 
 def workers(stage: Stage) -> list[int]:

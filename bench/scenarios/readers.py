@@ -32,7 +32,7 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
             stack.enter_context(reading(stage, case.options["readers"], known["held"]))
             before = stage.server_cpu()
             limit = known["seconds"] * 1.2 + 60
-            stage.call("enqueue", limit, count=count, rate=rate, clients=max(1, rate // 200), stamps=enqueued)
+            stage.call("enqueue", limit, count=count, rate=rate, clients=max(1, rate // 100), stamps=enqueued)
             crew.wait_executed(count, 120)
             stage.wait_settled(60)
             after, worker = stage.server_cpu(), crew.cpu()

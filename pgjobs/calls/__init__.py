@@ -4,6 +4,7 @@ A call never sees a connection. A file holds a group of verbs; who makes calls f
 """
 
 from pgjobs.calls.call import Call, Rows, texts
+from pgjobs.calls.copying import Copy, reserve
 from pgjobs.calls.dead_letters import Filter, clear_failed, failed, retry_failed
 from pgjobs.calls.enqueuing import enqueue, enqueue_many
 from pgjobs.calls.looking import (
@@ -19,7 +20,18 @@ from pgjobs.calls.looking import (
     whereabouts,
     worker_overview,
 )
-from pgjobs.calls.sessions import begin, check_schema, commit, database, listen, notify, now, rollback, session
+from pgjobs.calls.sessions import (
+    begin,
+    check_schema,
+    checked_session,
+    commit,
+    database,
+    listen,
+    notify,
+    now,
+    rollback,
+    session,
+)
 from pgjobs.calls.steering import (
     Cancellation,
     Edit,
@@ -51,6 +63,7 @@ __all__ = [
     "SLOTS",
     "Call",
     "Cancellation",
+    "Copy",
     "Edit",
     "Ending",
     "Filter",
@@ -70,6 +83,7 @@ __all__ = [
     "cancel_asked",
     "cancel_where",
     "check_schema",
+    "checked_session",
     "claim",
     "clear_failed",
     "commit",
@@ -97,6 +111,7 @@ __all__ = [
     "renew",
     "renew_many",
     "rescue",
+    "reserve",
     "resign",
     "resume",
     "resume_tasks",

@@ -13,11 +13,11 @@ from pgjobs.job import JobId, Spec
 def enqueue(spec: Spec) -> Call[JobId]:
     """Put one job into its queue; returns its id."""
     return Call(
-        "select id, created from pgjobs.enqueue_v1(%s::text, %s::jsonb, %s::text, %s::integer, %s::interval,"
+        "select pgjobs.enqueue_v1(%s::text, %s::jsonb, %s::text, %s::integer, %s::interval,"
         " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean, %s::integer)",
         (spec.task, spec.payload, spec.queue, int(spec.priority), spec.delay, spec.available_at,
          spec.max_attempts, spec.timeout, spec.metadata, spec.notify, spec.version),
-        lambda rows: JobId(*rows[0]),
+        lambda rows: JobId(rows[0][0]),
     )  # fmt: skip
 
 

@@ -60,20 +60,29 @@ def notify(channel: str, payload: str) -> Call[None]:
 
 def session() -> Call[None]:
     """Settings for a session of our own, whatever the defaults of role and database are."""
-    settings = {
-        "default_transaction_isolation": "read committed",
-        "default_transaction_read_only": "off",
-        "statement_timeout": "0",
-        "lock_timeout": "0",
-        "jit": "off",
-        "DateStyle": "ISO",
-        "TimeZone": "UTC",
-    }
-    return Call(
-        "select " + ", ".join("set_config(%s, %s, false)" for _ in settings),
-        tuple(text for setting in settings.items() for text in setting),
-        lambda rows: None,
-    )
+    return Call(f"select {_SETTINGS[0]}", _SETTINGS[1], lambda rows: None)
+
+
+def checked_session() -> Call[None]:
+    """The same, and check that the schema fits, in one round trip. Raises as `check_schema` does."""
+    check = check_schema()
+    sql = check.sql.replace("select ", f"select {_SETTINGS[0]}, ", 1)
+    return Call(sql, _SETTINGS[1], lambda rows: check.read([row[-2:] for row in rows]))
+
+
+_SET = {
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "jit": "off",
+    "DateStyle": "ISO",
+    "TimeZone": "UTC",
+}
+_SETTINGS = (
+    ", ".join("set_config(%s, %s, false)" for _ in _SET),
+    tuple(text for setting in _SET.items() for text in setting),
+)
 
 
 def database() -> Call[tuple[Any, ...]]:

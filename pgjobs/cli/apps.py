@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 from pgjobs import settings
 from pgjobs.app import App
-from pgjobs.cli.target import Target
+from pgjobs.cli.target import NO_APP, Target, named_by
 from pgjobs.errors import ConfigurationError
 from pgjobs.loading import load
-
-NO_APP = (
-    "A worker needs to know the app whose tasks it is to run. Name it with --app package.module:app, in the environment"
-    ' as PGJOBS_APP, or in pyproject.toml as app = "package.module:app" under [tool.pgjobs].'
-)
 
 
 def app_of(target: Target) -> App:
@@ -29,7 +22,7 @@ def find_app(target: Target) -> App | None:
     path = settings.app_path(target.app)
     if path is None:
         return None
-    app = load(path, "--app" if target.app else "PGJOBS_APP" if os.environ.get("PGJOBS_APP") else "pyproject.toml")
+    app = load(path, named_by(target))
     if target.dsn is not None:
         app.use_dsn(target.dsn)  # --dsn wins over what the code says
     return app

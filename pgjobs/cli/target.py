@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+
+from pgjobs.ahead import Ahead
+
+NO_APP = (
+    "A worker needs to know the app whose tasks it is to run. Name it with --app package.module:app, in the environment"
+    ' as PGJOBS_APP, or in pyproject.toml as app = "package.module:app" under [tool.pgjobs].'
+)
 
 
 @dataclass
@@ -16,6 +24,7 @@ class Target:
     dsn: str | None = None
     app: str | None = None
     debug: bool = False
+    ahead: Ahead | None = None  # a worker process that was begun before the command line was read
 
 
 pass_target = click.make_pass_decorator(Target, ensure=True)
@@ -49,6 +58,11 @@ class Command(click.Command):
             if param.type is click.STRING and param.name in ("queue", "queues", "to_queue", "task"):
                 param.type = KnownName("task" if param.name == "task" else "queue")
         self.params.extend(target_options())
+
+
+def named_by(target: Target) -> str:
+    """Return who named the app, for errors."""
+    return "--app" if target.app else "PGJOBS_APP" if os.environ.get("PGJOBS_APP") else "pyproject.toml"
 
 
 def target_options() -> list[click.Parameter]:

@@ -6,21 +6,24 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
 import click
 
+import pgjobs
 from pgjobs import logs, settings
-from pgjobs.app import App
-from pgjobs.cli.apps import app_of
+from pgjobs.ahead import Ahead
 from pgjobs.cli.durations import DURATION
-from pgjobs.cli.target import Command, Target, pass_target
-from pgjobs.task import ExecutorName
+from pgjobs.cli.target import NO_APP, Command, Target, named_by, pass_target
+from pgjobs.errors import ConfigurationError
+from pgjobs.orders import Log, Orders
 from pgjobs.texts import span
-from pgjobs.worker import alone
-from pgjobs.worker.link import Orders
-from pgjobs.worker.supervisor import summary
+
+ALONE = Path(pgjobs.__file__).parent / "worker" / "alone.py"  # run, and not imported
 
 
 class Concurrency(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on only
@@ -45,6 +48,8 @@ class Concurrency(click.ParamType):  # type: ignore[type-arg]  # generic from cl
             )
         if len(parts) == 1 and not parts[0][1]:
             return int(value)
+        from pgjobs.task import ExecutorName  # not at the top: it brings along what a supervisor has no use for
+
         if not counts.keys() <= set(get_args(ExecutorName)):
             self.fail(f"{value!r} names an executor other than async, thread and process.", param, ctx)
         return counts
@@ -99,7 +104,7 @@ CONCURRENCY = Concurrency()
 def worker(
     target: Target,
     queues: tuple[str, ...],
-    concurrency: int | dict[ExecutorName, int] | None,
+    concurrency: int | dict[str, int] | None,
     processes: int | None,
     lease: timedelta,
     grace: timedelta,
@@ -123,36 +128,65 @@ def worker(
       pgjobs worker --app shop.jobs:app --processes 4
       pgjobs worker --app shop.jobs:app --drain
     """
-    # Before the app is imported: it may log while it is, and if it configures logging itself, that stands.
-    logs.configure(log_level, log_format)
-    app = app_of(target)
-    if target.dsn is not None:
-        os.environ["PGJOBS_DSN"] = app.dsn  # a job in a child process may enqueue others, into the same database
     options: dict[str, Any] = {
         "concurrency": concurrency, "lease": lease, "grace": grace, "poll": poll, "name": name, "drain": drain,
     }  # fmt: skip
-    if processes is None:
-        processes = 0 if drain else 1
+    log: Log = (log_level, log_format)
+    processes = (0 if drain else 1) if processes is None else processes
+    if processes and target.ahead is not None:
+        _become_supervisor(_unseen_orders(target, processes, list(queues) or None, log, options), target.ahead)
+    if target.ahead is not None:
+        target.ahead.line.close()  # there is no use for it, and at this it ends
+    from pgjobs.cli.apps import app_of  # only now: a supervisor needs none of it
+
+    # Before the app is imported: it may log while it is, and if it configures logging itself, that stands.
+    logs.configure(*log)
+    app = app_of(target)
+    if target.dsn is not None:
+        os.environ["PGJOBS_DSN"] = app.dsn  # a job in a child process may enqueue others, into the same database
     if processes:
         path = settings.app_path(target.app)
-        orders = app.make_orders(processes, list(queues) or None, path=path, log=(log_level, log_format), **options)
-        _become_supervisor(app, orders)
+        orders = app.make_orders(processes, list(queues) or None, path=path, log=log, **options)
+        with app.client() as client:  # what is wrong with the database is better said once than by each worker
+            client.check_schema()
+        app.close()
+        _become_supervisor(orders)
     started = time.monotonic()
     done = app.run_worker(list(queues) or None, **options)
     app.close()
+    from pgjobs.worker.supervisor import summary
+
     worked = span(timedelta(seconds=time.monotonic() - started))
     click.echo(f"Worker {done.id} ended after {worked}: {summary(done.stats)}.")
 
 
-def _become_supervisor(app: App, orders: Orders) -> NoReturn:
+def _unseen_orders(
+    target: Target, processes: int, queues: list[str] | None, log: Log, options: Mapping[str, Any]
+) -> Orders:
+    """Return orders that were not compared with the app: the worker that was begun ahead imports that, and looks."""
+    path = settings.app_path(target.app)
+    if path is None:
+        raise ConfigurationError(NO_APP)
+    dsn = "" if target.dsn is None else settings.dsn(target.dsn)
+    seconds = {
+        name: value.total_seconds() if isinstance(value, timedelta) else value for name, value in options.items()
+    }
+    return Orders(
+        dsn, path, processes, {**seconds, "queues": queues}, seconds["lease"], seconds["grace"], options["drain"], log, sys.path,
+        named_by(target), {"PGJOBS_DSN": dsn} if dsn else {}, look=True, debug=target.debug,
+    )  # fmt: skip
+
+
+def _become_supervisor(orders: Orders, ahead: Ahead | None = None) -> NoReturn:
     """Go on as a process that is a supervisor and nothing else: without the app, and under the same id."""
-    with app.client() as client:  # what is wrong with the database is better said once than by each worker
-        client.check_schema()
-    app.close()
+    if ahead is not None:
+        ahead.line.sendall(orders.of_worker(1).dump().encode() + b"\n")
+        ahead.line.set_inheritable(True)
+        orders = replace(orders, ahead=(ahead.pid, ahead.line.fileno()))
     file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # the DSN has a password: not for `ps` to show
     file.write(orders.dump())
     file.seek(0)
     os.set_inheritable(file.fileno(), True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os.execv(sys.executable, [sys.executable, "-P", alone.__file__, str(file.fileno()), orders.app])
+    os.execv(sys.executable, [sys.executable, "-P", str(ALONE), str(file.fileno()), orders.app])

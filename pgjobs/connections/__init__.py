@@ -12,7 +12,7 @@ from pgjobs.connections import of_asyncpg, of_django, of_psycopg, of_sqlalchemy
 from pgjobs.connections.errors import connecting, is_broken, reason, translated
 from pgjobs.connections.of_django import DjangoRunner, open_transactions
 from pgjobs.connections.of_psycopg import AsyncPsycopgRunner, PsycopgRunner
-from pgjobs.connections.runner import AsyncRunner, Runner, arun, run
+from pgjobs.connections.runner import AsyncRunner, Runner, arun, arun_copy, run, run_copy
 from pgjobs.errors import ConfigurationError
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "PsycopgRunner",
     "Runner",
     "arun",
+    "arun_copy",
     "async_runner_for",
     "connecting",
     "in_one_async_transaction",
@@ -30,6 +31,7 @@ __all__ = [
     "open_transactions",
     "reason",
     "run",
+    "run_copy",
     "runner_for",
     "translated",
 ]

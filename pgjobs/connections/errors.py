@@ -21,14 +21,18 @@ def translated(connection: object = None) -> Iterator[None]:
     """
     try:
         yield
-    except PgjobsError:
-        raise
     except Exception as error:
-        sqlstate, message = _told_by_server(error)
-        ours = for_sqlstate(sqlstate, message, _user(connection))
-        if ours is None:
-            raise
-        raise ours from error
+        if (ours := translation(error, connection)) is not None:
+            raise ours from error
+        raise
+
+
+def translation(error: Exception, connection: object = None) -> PgjobsError | None:
+    """Return the error of ours that one of the database stands for; None if it is none, or is ours already."""
+    if isinstance(error, PgjobsError):
+        return None
+    sqlstate, message = _told_by_server(error)
+    return for_sqlstate(sqlstate, message, _user(connection))
 
 
 def _user(connection: object) -> str | None:

@@ -6,7 +6,8 @@ import sys
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from pgjobs.calls import Rows
+from pgjobs.calls import Copy, Rows
+from pgjobs.connections.copying import by_asyncpg
 from pgjobs.connections.dollars import dollars
 from pgjobs.connections.errors import CLOSED
 from pgjobs.connections.runner import AsyncRunner
@@ -29,6 +30,12 @@ class AsyncpgRunner:
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         transaction: AbstractAsyncContextManager[Any] = self.connection.transaction()
         return transaction
+
+    def can_copy(self) -> bool:
+        return True
+
+    async def copy(self, copy: Copy) -> None:
+        await by_asyncpg(self.connection, copy)
 
 
 def async_runner(tx: Any) -> AsyncRunner | None:

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
-from pgjobs.calls import Rows
+import psycopg
+
+from pgjobs.calls import Copy, Rows
+from pgjobs.connections.copying import by_psycopg, by_psycopg2
 from pgjobs.connections.runner import Runner
 from pgjobs.errors import ConfigurationError, TransactionFailed
 
@@ -36,6 +39,18 @@ class DjangoRunner:
     def transaction(self) -> AbstractContextManager[Any]:
         block: AbstractContextManager[Any] = sys.modules["django.db.transaction"].atomic(using=self.connection.alias)
         return block
+
+    def can_copy(self) -> bool:
+        return True
+
+    def copy(self, copy: Copy) -> None:
+        # What Django's cursors do around a statement: raise its own errors.
+        driver = self.connection.connection
+        with self.connection.wrap_database_errors:
+            if isinstance(driver, psycopg.Connection):
+                by_psycopg(driver, copy)
+            else:
+                by_psycopg2(driver, copy)
 
 
 def runner(tx: Any) -> Runner | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
 import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from pgjobs.calls import Rows
+from pgjobs.calls import Copy, Rows
+from pgjobs.connections.copying import by_async_psycopg, by_psycopg
 from pgjobs.connections.errors import CLOSED
 from pgjobs.connections.runner import AsyncRunner, Runner
 from pgjobs.errors import ConfigurationError, ConnectionFailed, TransactionFailed
@@ -24,15 +24,24 @@ class PsycopgRunner:
 
     def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
         # Our own cursor: the caller's may have another row factory, or be in the middle of something.
-        with psycopg.Cursor(self.connection, row_factory=tuple_row) as cursor, _in_pipeline():
+        cursor = psycopg.Cursor(self.connection, row_factory=tuple_row)
+        try:
             cursor.execute(sql, params, binary=True)  # binary: whatever DateStyle the caller's session has
             return cursor.fetchall() if _has_rows(cursor) else ()
+        except psycopg.errors.PipelineAborted as error:
+            raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
 
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
 
     def transaction(self) -> AbstractContextManager[Any]:
         return self.connection.transaction()
+
+    def can_copy(self) -> bool:
+        return _can_copy(self.connection)
+
+    def copy(self, copy: Copy) -> None:
+        by_psycopg(self.connection, copy)
 
 
 class AsyncPsycopgRunner:
@@ -42,16 +51,24 @@ class AsyncPsycopgRunner:
         self.connection = connection
 
     async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows:
-        async with psycopg.AsyncCursor(self.connection, row_factory=tuple_row) as cursor:
-            with _in_pipeline():
-                await cursor.execute(sql, params, binary=True)
-                return await cursor.fetchall() if _has_rows(cursor) else ()
+        cursor = psycopg.AsyncCursor(self.connection, row_factory=tuple_row)
+        try:
+            await cursor.execute(sql, params, binary=True)
+            return await cursor.fetchall() if _has_rows(cursor) else ()
+        except psycopg.errors.PipelineAborted as error:
+            raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
 
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
 
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         return self.connection.transaction()
+
+    def can_copy(self) -> bool:
+        return _can_copy(self.connection)
+
+    async def copy(self, copy: Copy) -> None:
+        await by_async_psycopg(self.connection, copy)
 
 
 def runner(tx: Any) -> Runner | None:
@@ -83,15 +100,11 @@ def _in_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnectio
     return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
 
 
-@contextmanager
-def _in_pipeline() -> Iterator[None]:
-    """Tell what psycopg says where the server is not asked any more: in a pipeline after an error."""
-    try:
-        yield
-    except psycopg.errors.PipelineAborted as error:
-        raise TransactionFailed(TransactionFailed.WHAT_TO_DO) from error
+def _can_copy(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    return connection.pgconn.pipeline_status == PipelineStatus.OFF
 
 
 def _has_rows(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> bool:
     # In a pipeline of the caller's nothing has come back yet: fetching waits for it. All verbs but LISTEN return rows.
-    return cursor.description is not None or cursor.connection.pgconn.pipeline_status != PipelineStatus.OFF
+    # Not asked of `description`, which makes an object of each column.
+    return (result := cursor.pgresult) is None or result.nfields > 0

@@ -11,8 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import psycopg
+
 from pgjobs import calls
-from pgjobs.calls import Rows
+from pgjobs.calls import Copy, Rows
+from pgjobs.connections.copying import by_async_psycopg, by_asyncpg, by_psycopg, by_psycopg2
 from pgjobs.connections.dollars import dollars
 from pgjobs.connections.errors import CLOSED
 from pgjobs.connections.runner import AsyncRunner, Runner, arun, run
@@ -33,6 +36,17 @@ class SqlAlchemyRunner:
 
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
+
+    def can_copy(self) -> bool:
+        # Not where `run_sync` makes an async driver look like one that blocks.
+        return self.connection.dialect.driver == "psycopg2" or isinstance(_driver(self.connection), psycopg.Connection)
+
+    def copy(self, copy: Copy) -> None:
+        # Around SQLAlchemy, which has no word for it; its transaction was begun by the call that got the ids.
+        if self.connection.dialect.driver == "psycopg2":
+            by_psycopg2(_driver(self.connection), copy)
+        else:
+            by_psycopg(_driver(self.connection), copy)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -59,6 +73,15 @@ class AsyncSqlAlchemyRunner:
 
     def in_transaction(self) -> bool:
         return _in_transaction(self._sync)
+
+    def can_copy(self) -> bool:
+        return True
+
+    async def copy(self, copy: Copy) -> None:
+        if self._sync.dialect.driver == "asyncpg":
+            await by_asyncpg(_driver(self._sync), copy)
+        else:
+            await by_async_psycopg(_driver(self._sync), copy)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -123,6 +146,10 @@ def _usable(connection: Any) -> Any:
     if connection.closed:
         raise ConnectionFailed(CLOSED)
     return connection
+
+
+def _driver(connection: Any) -> Any:
+    return connection.connection.driver_connection
 
 
 def _statement(connection: Any, sql: str, params: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:

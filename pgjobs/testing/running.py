@@ -14,12 +14,15 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 
-from pgjobs.context import JobContext
-from pgjobs.job import Claimed
+from pgjobs.hooks import Hooks
+from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Outcome
-from pgjobs.task import Task
+from pgjobs.task import ExecutorName, Task
+from pgjobs.worker.events import Events
+from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import AsyncExecutor
-from pgjobs.worker.executors.in_thread import ThreadExecutor, _call
+from pgjobs.worker.executors.in_thread import ThreadExecutor, _Work
+from pgjobs.worker.run import Run
 from pgjobs.worker.runner import Runner
 
 Tasks = Mapping[str, Task[Any, Any]]
@@ -29,17 +32,29 @@ class InLoop:
     """Runs jobs in the caller's event loop, blocking functions in threads, as a worker does."""
 
     def __init__(self, tasks: Tasks, threads: ThreadExecutor | None = None) -> None:
+        self._tasks = _here(tasks)
         self._threads = threads or ThreadExecutor()
-        self._runner = Runner(_here(tasks), {"async": AsyncExecutor(), "thread": self._threads})
+        self._ends: dict[Lease, asyncio.Future[Outcome]] = {}
+        executors: dict[ExecutorName, Executor] = {"async": AsyncExecutor(), "thread": self._threads}
+        self._runner = Runner(executors, Events(Hooks()), lambda lease, progress: None, self._ended)
 
     async def run(self, job: Claimed, until: float) -> Outcome:
         """Run a job until this monotonic time at most."""
-        running = asyncio.create_task(self._runner.run(job))
+        run = Run(Lease(job.id, job.run, 0), job, self._tasks.get(job.task))
+        ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._ends[run.lease] = ended
+        self._runner.start(run)
         try:
-            await asyncio.wait([running], timeout=max(0.0, until - time.monotonic()))
+            await asyncio.wait([ended], timeout=max(0.0, until - time.monotonic()))
         finally:
-            running.cancel()  # or it is done: then this does nothing
-        return await running
+            if not ended.done():
+                self._runner.cut_short(run)
+        return await ended
+
+    def _ended(self, run: Run) -> None:
+        ended = self._ends.pop(run.lease)
+        if not ended.done():
+            ended.set_result(run.outcome)
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,7 +73,7 @@ class Blocking:
     """
 
     def __init__(self, tasks: Tasks) -> None:
-        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._loop = InLoop(tasks, _CallingThread(self._calls))
 
     def run(self, job: Claimed, until: float) -> Outcome:
@@ -85,25 +100,16 @@ class Blocking:
 class _CallingThread(ThreadExecutor):
     """An executor for blocking functions, which somebody else takes out of a queue and calls."""
 
-    def __init__(self, calls: SimpleQueue[Callable[[], None] | None]) -> None:
+    def __init__(self, calls: SimpleQueue[Callable[[], object] | None]) -> None:
         super().__init__()
         self._calls = calls
 
-    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
-        loop = asyncio.get_running_loop()
-        finished: asyncio.Future[Outcome] = loop.create_future()
-        inherited = contextvars.copy_context()
+    def cut_short(self, run: Run) -> None:
+        """Ask it to stop, and wait for it: it cannot be left behind, it has the caller's thread."""
+        self.cancel(run)
 
-        def call() -> None:
-            outcome = inherited.run(_call, task, arguments, context)
-            loop.call_soon_threadsafe(finished.set_result, outcome)
-
-        self._calls.put(call)
-        try:
-            return await asyncio.shield(finished)
-        except asyncio.CancelledError:
-            context._ask_to_stop()
-            return await finished  # it cannot be left behind: it has the caller's thread
+    def _hand_over(self, work: _Work) -> None:
+        self._calls.put(work.do)
 
 
 def _here(tasks: Tasks) -> dict[str, Task[Any, Any]]:

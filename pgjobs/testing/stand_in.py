@@ -122,14 +122,12 @@ class StandIn(Transactions):
         )
 
     @contextmanager
-    def client(self, tx: Any, *, enqueues: bool = False, together: bool = False) -> Iterator[Client]:
+    def client(self, tx: Any, *, enqueues: bool = False) -> Iterator[Client]:
         """Lend a client. Raises NotSupported for a transaction in memory."""
         yield self.memory.client(tx if tx is not None else self._using.get())
 
     @asynccontextmanager
-    async def async_client(
-        self, tx: Any, *, enqueues: bool = False, together: bool = False
-    ) -> AsyncIterator[AsyncClient]:
+    async def async_client(self, tx: Any, *, enqueues: bool = False) -> AsyncIterator[AsyncClient]:
         """The same as `client`, in an event loop."""
         yield self.memory.aclient(tx if tx is not None else self._using.get())
 

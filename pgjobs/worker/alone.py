@@ -17,7 +17,7 @@ def main() -> None:
 
     from pgjobs import logs
     from pgjobs.errors import PgjobsError
-    from pgjobs.worker.link import Orders
+    from pgjobs.orders import Orders
     from pgjobs.worker.supervisor import Supervisor
 
     with open(int(sys.argv[1]), encoding="utf-8") as file:

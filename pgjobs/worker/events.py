@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
 from pgjobs.hooks import Hooks
-from pgjobs.job import Claimed, Lease, Progress
-from pgjobs.outcome import Done, Failed
-from pgjobs.task import Task
-from pgjobs.worker.runner import Runner, make_context
+from pgjobs.middleware import Around, log_runs
+from pgjobs.outcome import Done, Failed, Release
+from pgjobs.worker.run import Run, Watch
 from pgjobs.worker.settler import Ending, Entry
 from pgjobs.worker.teller import Teller
 
 
 class Events:
-    """Turns what happens to runs into events, and has them told."""
+    """Turns what happens to runs into events, and has them told; and, at debug level, into lines of the log."""
 
     def __init__(self, hooks: Hooks) -> None:
         self.teller = Teller(hooks)
         self.wanted = False
+        # At this level every run is worth a line when it starts and one when it ends.
+        self._logged = logging.getLogger("pgjobs.task").isEnabledFor(logging.DEBUG)
+        self.watches = self._logged  # whether anybody wants to know of runs at all
 
     def begin(self, worker: int) -> None:
         """Tell from now on, as this worker, if there are hooks."""
         self.teller.worker = worker
         self.wanted = bool(self.teller)
+        self.watches = self.wanted or self._logged
 
-    async def told(
-        self, runner: Runner, lease: Lease, job: Claimed, task: Task[Any, Any] | None,
-        report: Callable[[Progress], None],
-    ) -> Entry:  # fmt: skip
-        """Run a job, and tell that it starts and how it failed."""
-        context = None
-        with suppress(Exception):  # what is wrong with the job, the runner will say
-            context = None if task is None else make_context(job, task)
-        began = time.monotonic()
-        if context is not None:
-            self.teller.tell("start", context)
-        outcome = await runner.run(job, context, report)
-        seconds = time.monotonic() - began
-        if type(outcome) is Failed:
-            self.teller.tell("error", context, outcome, seconds)
-        return Entry(lease, job, outcome, task, context, seconds)
+    def started(self, run: Run) -> None:
+        """Tell that a run starts."""
+        around = None
+        if self._logged and run.context is not None:
+            around = Around((log_runs,), run.context)
+            around.__enter__()
+        run.watch = Watch(time.monotonic(), around)
+        if self.wanted:
+            self.teller.tell("start", run.context)
+
+    def ended(self, run: Run) -> None:
+        """Tell how a run failed."""
+        assert run.watch is not None
+        run.seconds = time.monotonic() - run.watch.began
+        around = run.watch.around
+        if around is not None:
+            cut = asyncio.CancelledError() if type(run.outcome) is Release else None
+            around.result = run.outcome
+            around.__exit__(type(cut) if cut else None, cut, None)
+        if self.wanted and type(run.outcome) is Failed:
+            self.teller.tell("error", run.context, run.outcome, run.seconds)
 
     def settled(self, entry: Entry, ending: Ending) -> None:
         """Tell what was written. That it was cancelled, whatever came of it, no hook wants to know."""

@@ -3,7 +3,8 @@
     supervisor -> worker   the orders, first of all; then
                            {"renewed": 7, "sent": 12.5}  worker 7 was renewed; the clock is monotonic and of this machine
                            {"lost": 7}                   worker 7 is known to the database no more
-    worker -> supervisor   {"worker": 7, "running": 3, "claims_since": ..., "stopping": false}, before its first claim and
+    worker -> supervisor   {"dsn": "..."}, if it was ordered to look: its app and options are in order, its database is this;
+                           {"worker": 7, "running": 3, "claims_since": ..., "stopping": false}, before its first claim and
                            then as it changes; {"stats": {...}}, all that it did, likewise and at its end;
                            {"left": true} when it has ended in an orderly way, or {"error": "..."}
 
@@ -18,45 +19,16 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from pgjobs.calls import Report
+from pgjobs.orders import Orders
 from pgjobs.worker.keeper import Keeping
 
 log = logging.getLogger("pgjobs.worker")
 
 TOLD_EVERY = 2.0  # seconds between two looks whether there is news of the worker
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What a supervisor is told at its start, and what it tells its workers.
-
-    app: where the app is, package.module:name. options: of every worker, as run_worker takes them, in seconds; lease,
-    grace and drain are repeated as they were understood. log: level and format, or None if nobody is to configure it.
-    path: where modules are looked for.
-    """
-
-    dsn: str
-    app: str
-    processes: int
-    options: Mapping[str, Any]
-    lease: float
-    grace: float
-    drain: bool
-    log: tuple[str, Literal["text", "json"]] | None
-    path: list[str]
-
-    def dump(self) -> str:
-        """As one line."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def load(cls, line: str) -> Orders:
-        """From that line."""
-        return cls(**json.loads(line))
 
 
 class Line:

@@ -30,6 +30,10 @@ class Board:
         if first:
             self.tell()
 
+    def has(self, lease: Lease) -> bool:
+        """Whether there is something of this run that is not written."""
+        return lease in self._said
+
     def due_at(self) -> float:
         """Return when the next statement is due, by the monotonic clock."""
         return self._written_at + EVERY

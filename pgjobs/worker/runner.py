@@ -1,22 +1,20 @@
-"""Runs one claimed job to its outcome, whatever happens inside it."""
+"""Runs claimed jobs to their outcomes, whatever happens inside them."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from datetime import timedelta
+from functools import partial
 
-from pgjobs.context import JobContext, JobInterrupted
+from pgjobs.context import JobInterrupted
 from pgjobs.errors import JobTimeout, MemoryExceeded, ProcessDied
-from pgjobs.job import Claimed, Progress
-from pgjobs.middleware import Around, log_runs
+from pgjobs.job import Lease, Progress
 from pgjobs.outcome import Cancelled, Failed, Outcome, Release, Snoozed
-from pgjobs.payload import decode
-from pgjobs.task import ExecutorName, Task
+from pgjobs.task import ExecutorName
+from pgjobs.worker.events import Events
 from pgjobs.worker.executors import Executor
-from pgjobs.worker.executors.in_loop import timed_out
+from pgjobs.worker.run import Run, make_context
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -30,107 +28,81 @@ UNKNOWN_MOST = 3600.0
 
 
 class Runner:
-    """Finds the task of a job, hands it to its executor, and makes an outcome of whatever comes back."""
+    """Hands runs to the executors of their tasks, and makes outcomes of whatever comes back.
 
-    def __init__(self, tasks: Mapping[str, Task[Any, Any]], executors: Mapping[ExecutorName, Executor]) -> None:
-        self._tasks = tasks
+    Arguments: report, called from any thread with what a handler says of its progress; ended, called in the event loop
+    with each run when it has its outcome.
+    """
+
+    def __init__(
+        self, executors: Mapping[ExecutorName, Executor], events: Events,
+        report: Callable[[Lease, Progress], None], ended: Callable[[Run], None],
+    ) -> None:  # fmt: skip
         self._executors = executors
-        self._runs: dict[tuple[int, int], tuple[JobContext, Executor]] = {}
-        self._asked: dict[tuple[int, int], str | None] = {}  # who of them is asked to stop, and why
-        # At this level every run is worth a line when it starts and one when it ends.
-        self._logged = logging.getLogger("pgjobs.task").isEnabledFor(logging.DEBUG)
+        self._events = events
+        self._report = report
+        self._over = ended
+        for executor in executors.values():
+            executor.ended = self._ended
 
-    async def run(
-        self,
-        job: Claimed,
-        context: JobContext | None = None,
-        report: Callable[[Progress], None] | None = None,
-    ) -> Outcome:
-        """Run the job and return its outcome. Cancelling this coroutine cuts the run short; the outcome is Release.
-
-        Arguments: report is called with what the handler says of its progress, from any thread.
-        """
-        task = self._tasks.get(job.task)
+    def start(self, run: Run) -> None:
+        """Start a run. It may have ended when this returns."""
+        task, job = run.task, run.job
         if task is None:
-            return _not_yet(job, f"has no task {job.task!r}. Is it started with the right --app?")
+            self._leave(run, f"has no task {job.task!r}. Is it started with the right --app?")
+            return
         if job.version is not None and job.version > task.version:
-            return _not_yet(
-                job, f"has {job.task} at version {task.version}, and its payload is of version {job.version}"
-            )
-        key = (job.id, job.run)
-        try:
-            context = context or make_context(job, task)
-            context._report = report
-            arguments = task.present(decode(job.payload), job.version)
-            executor = self._executors[task.options_.executor]
-            self._runs[key] = context, executor
-            if self._logged:
-                with Around((log_runs,), context) as around:
-                    around.result = await executor.run(task, job, arguments, context)
-                outcome = cast(Outcome, around.result)
-            else:
-                outcome = await executor.run(task, job, arguments, context)
-        except asyncio.CancelledError as error:
-            current = asyncio.current_task()
-            if current is None or not current.cancelling():
-                # Nobody cancelled us: the handler raised it by itself, and that is a failure like any other.
-                outcome = Failed("asyncio.CancelledError", "the handler was cancelled from within")
-                outcome = task.options_.policy.judge(outcome, error, job.attempts + 1)
-            elif context is not None and context.expired:
-                # A thread that was asked long ago, and is now left to itself.
-                outcome = _judged(timed_out(context), task, job)
-            else:
-                outcome = Release()
-        except BaseException as error:
-            outcome = task.options_.policy.outcome(error, job.attempts + 1)
-        else:
-            if type(outcome) is Failed:
-                outcome = _judged(outcome, task, job)
-        finally:
-            self._runs.pop(key, None)
-        if self._asked and key in self._asked:
-            reason = self._asked.pop(key)
-            if type(outcome) is Release:
-                outcome = Cancelled(reason)
-        if type(outcome) is Failed:
-            log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
-                        outcome.error, outcome.message[:500], extra=job.fields)  # fmt: skip
-        return outcome
+            self._leave(run, f"has {job.task} at version {task.version}, and its payload is of version {job.version}")
+            return
+        if task.shows_context or self._events.watches:
+            try:
+                run.context = make_context(job, task)
+                run.context._report = partial(self._report, run.lease)
+                if self._events.watches:
+                    self._events.started(run)
+            except BaseException as error:
+                self._ended(run, task.options_.policy.outcome(error, job.attempts + 1))
+                return
+        self._executors[task.options_.executor].start(run)
 
-    def cancel(self, id: int, run: int, reason: str | None, running: asyncio.Task[Any]) -> bool:
-        """Stop a run, or ask it to where it cannot be stopped; once. Return whether that was news.
-
-        Arguments: running, the asyncio task that awaits `run`.
-        """
-        key = (id, run)
-        if key not in self._runs or key in self._asked:
+    def cancel(self, run: Run, reason: str | None) -> bool:
+        """Stop a run, or ask it to where it cannot be stopped; once. Return whether that was news."""
+        if run.asked is not None:
             return False
-        self._asked[key] = reason
-        context, executor = self._runs[key]
-        executor.cancel(context, running)
+        run.asked = Cancelled(reason)
+        assert run.task is not None
+        self._executors[run.task.options_.executor].cancel(run)
         return True
 
+    def cut_short(self, run: Run) -> None:
+        """Cut a run short; its outcome is to give it back."""
+        assert run.task is not None
+        self._executors[run.task.options_.executor].cut_short(run)
 
-def _judged(failed: Failed, task: Task[Any, Any], job: Claimed) -> Failed:
-    """Return a failure with what the task's policy says, if it is one that we put into words; others were judged already."""
-    kind = _OURS.get(failed.error)
-    return failed if kind is None else task.options_.policy.judge(failed, kind(failed.message), job.attempts + 1)
+    def _ended(self, run: Run, outcome: Outcome) -> None:
+        if type(outcome) is Release:
+            if run.asked is not None:
+                outcome = run.asked
+        elif type(outcome) is Failed:
+            outcome = self._failed(run, outcome)
+        run.outcome = outcome
+        if run.watch is not None:
+            self._events.ended(run)
+        self._over(run)
 
+    def _failed(self, run: Run, failed: Failed) -> Failed:
+        """Log a failure; return it with what the task's policy says, if we put it into words: others were judged already."""
+        job = run.job
+        kind = _OURS.get(failed.error)
+        if kind is not None and run.task is not None:
+            failed = run.task.options_.policy.judge(failed, kind(failed.message), job.attempts + 1)
+        log.warning("job %d (%s): attempt %d failed: %s: %s", job.id, job.task, job.attempts + 1,
+                    failed.error, failed.message[:500], extra=job.fields)  # fmt: skip
+        return failed
 
-def make_context(job: Claimed, task: Task[Any, Any]) -> JobContext:
-    """Return what the handler can know about its run."""
-    options = task.options_
-    return JobContext(
-        job.id, job.run, job.queue, job.task, job.attempts + 1,
-        options.max_attempts if job.max_attempts is None else job.max_attempts,
-        datetime.fromisoformat(job.enqueued_at), datetime.now(UTC),
-        options.timeout if job.timeout is None else timedelta(seconds=job.timeout),
-        None if job.metadata is None else decode(job.metadata),
-    )  # fmt: skip
-
-
-def _not_yet(job: Claimed, why: str) -> Outcome:
-    # Not counted: during a deploy another worker, or this one's successor, can do it. The run counts the tries.
-    delay = timedelta(seconds=min(UNKNOWN_FIRST * 2 ** min(job.run - 1, 20), UNKNOWN_MOST))
-    log.warning("job %d is left for %s: this worker %s", job.id, delay, why, extra=job.fields)
-    return Snoozed(delay)
+    def _leave(self, run: Run, why: str) -> None:
+        # Not counted: during a deploy another worker, or this one's successor, can do it. The run counts the tries.
+        job = run.job
+        delay = timedelta(seconds=min(UNKNOWN_FIRST * 2 ** min(job.run - 1, 20), UNKNOWN_MOST))
+        log.warning("job %d is left for %s: this worker %s", job.id, delay, why, extra=job.fields)
+        self._ended(run, Snoozed(delay))

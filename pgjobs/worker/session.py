@@ -30,13 +30,13 @@ class Session:
         self._dsn = dsn
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
-    async def connect(self) -> AsyncClient:
-        """Connect, and return the client for that connection. Raises psycopg.Error."""
+    async def connect(self, check: bool = False) -> AsyncClient:
+        """Connect, and return the client for that connection. Raises psycopg.Error; with check, SchemaError."""
         self._connection = await psycopg.AsyncConnection.connect(
             self._dsn, autocommit=True, connect_timeout=10, **CONNECT, application_name="pgjobs worker"
         )
         runner = AsyncPsycopgRunner(self._connection)
-        await arun(runner, calls.session())
+        await arun(runner, calls.checked_session() if check else calls.session())
         self.client = AsyncClient(runner)
         return self.client
 

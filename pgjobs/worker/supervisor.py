@@ -11,33 +11,26 @@ Connections: one for the supervisor, two for each worker process.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from pgjobs.calls import Report
 from pgjobs.errors import ConfigurationError, WorkerFailed
+from pgjobs.orders import Orders
 from pgjobs.texts import ended, span
-from pgjobs.worker.link import Line, Orders
+from pgjobs.worker.child import Child
 from pgjobs.worker.upkeep import Upkeep
 
 log = logging.getLogger("pgjobs.worker")
 
-LEAVES_WITHIN = 5.0  # seconds from its last word to its end
-FIRST_PAUSE = 0.1  # seconds before a worker that ended is replaced; doubles with every one that does not live
-LONGEST_PAUSE = 30.0
-LIVED = 10.0  # seconds after which a worker has lived
 OVERTIME = 10.0  # seconds after the grace, or after a second signal, until what still runs is killed
 
 KINDS = ("done", "failed", "snoozed", "cancelled", "release", "fenced", "stuck")
@@ -61,12 +54,15 @@ class Supervisor:
         lease = timedelta(seconds=orders.lease)
         self._upkeep = Upkeep(orders.dsn, lease, self._reports, self._renewed, self._lost, self._rescued)
         self._waking = -1
+        if orders.ahead is not None:
+            self._children[0].adopt(*orders.ahead)
 
     def run(self) -> None:
         """Supervise. Raises WorkerFailed when the first worker cannot start; later ones are tried again and again."""
         with _signals() as (signals, self._waking):
             log.info("supervisor %d: %d worker processes", os.getpid(), len(self._children))
-            self._upkeep.start()
+            if not self._orders.look:
+                self._upkeep.start()
             try:
                 while self._goes_on():
                     self._start()
@@ -120,9 +116,19 @@ class Supervisor:
         before = child.report
         child.listen()
         report = child.report
+        if self._orders.look and child.found:
+            self._found(child.found)
         if report is not None and (before is None or report.news(before)):
             self._any_ready = True
             self._upkeep.now(self._upkeep.renew)
+
+    def _found(self, dsn: str) -> None:
+        """The first worker found the app in order, and its database: now the others, and what is done for all."""
+        self._orders = replace(self._orders, dsn=dsn, look=False)
+        for child in self._children:
+            child.take_over(self._orders)
+        self._upkeep.dsn = dsn
+        self._upkeep.start()
 
     def _stop(self) -> None:
         """Pass a signal on: the first lets workers finish what they run, a second cuts it short."""
@@ -142,14 +148,14 @@ class Supervisor:
             orderly = child.left  # a handler can end its process with any status
             if not orderly:
                 how = ended(status)
-                if worker or not self._stops:
+                if not (worker or self._any_ready or self._stops):
+                    self._give_up(child.error or f"The worker process {how} before it could begin.")
+                elif worker or not self._stops:
                     log.warning("worker process %d %s%s", child.pid, how, f": {child.error}" if child.error else "")
                     self.died += 1
                 if worker:
                     child.rescuing = worker
                     self._upkeep.dead(worker)
-                elif not self._any_ready and not self._stops:
-                    self._give_up(child.error or f"The worker process {how} before it could begin.")
             child.again(time.monotonic(), over=bool(self._stops) or (orderly and self._orders.drain))
 
     def _give_up(self, error: str) -> None:
@@ -163,7 +169,8 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             if child.runs and child.kill_at is not None and now >= child.kill_at:
-                log.warning("worker process %d does not end by itself: killing it", child.pid)
+                if self._failure is None:  # else it was given no time to
+                    log.warning("worker process %d does not end by itself: killing it", child.pid)
                 child.kill_at = None
                 child.kill()
 
@@ -188,146 +195,6 @@ class Supervisor:
                 child.rescuing = None
         with suppress(OSError):
             os.write(self._waking, b"\0")
-
-
-class Child:
-    """One worker process after the other, in one place."""
-
-    def __init__(self, slot: int, orders: Orders) -> None:
-        name = orders.options.get("name")
-        if name and orders.processes > 1:
-            name = f"{name}-{slot}"
-        self._orders = Orders(
-            orders.dsn, orders.app, 0, {**orders.options, "name": name}, orders.lease, orders.grace, orders.drain,
-            orders.log, orders.path,
-        )  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
-        self._start_at: float | None = 0.0
-        self._failures = 0
-        self._ready_at: float | None = None
-        self.last = 0  # the worker it was last
-        self.over = False  # whether there will be no other process
-        self.rescuing: int | None = None  # the worker it was, while its jobs are being taken back
-        self._clear()
-
-    def _clear(self) -> None:
-        self.line: Line | None = None
-        self.report: Report | None = None
-        self.stats: Counter[str] = Counter()
-        self.error: str | None = None
-        self.kill_at: float | None = None
-        self.left = False  # whether it said that it had ended in an orderly way
-
-    @property
-    def runs(self) -> bool:
-        """Whether there is a process."""
-        return self._process is not None
-
-    @property
-    def pid(self) -> int:
-        """The process that runs, or ran last."""
-        return self._pid
-
-    @property
-    def worker(self) -> int:
-        """The worker that it is, as the database knows it; 0 before it has registered."""
-        report = self.report
-        return 0 if report is None else report.worker
-
-    def due(self, now: float) -> bool:
-        """Whether to start it now. Not before the jobs of its predecessor are taken back: a drain would miss them."""
-        return self._start_at is not None and now >= self._start_at and self.rescuing is None
-
-    def moments(self) -> tuple[float | None, float | None]:
-        """When there will be something to do without anything happening: start it, kill it."""
-        return (self._start_at if self.rescuing is None else None), (self.kill_at if self.runs else None)
-
-    def start(self) -> None:
-        """Start the process, and give it its orders."""
-        ours, theirs = socket.socketpair()
-        ours.settimeout(1)
-        self._clear()
-        self._start_at = self._ready_at = None
-        with theirs:
-            # A process group of its own: ^C in a terminal reaches the whole group, and a worker is to hear of it once.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pgjobs.supervised", str(theirs.fileno()), self._orders.app],
-                pass_fds=[theirs.fileno()], process_group=0, stdin=subprocess.DEVNULL,
-            )  # fmt: skip
-        self._pid = self._process.pid
-        self.line = Line(ours)
-        self.line.send(self._orders.dump())
-
-    def listen(self) -> None:
-        """Take in what the process has said."""
-        line = self.line
-        if line is None:
-            return
-        try:
-            for message in line.receive():
-                self.hear(message)
-        except EOFError:
-            self.line = None
-            line.close()
-
-    def say(self, message: str) -> None:
-        """Tell the process something."""
-        line = self.line
-        if line is not None:
-            line.send(message)
-
-    def stop(self, kill_at: float) -> None:
-        """Ask the process to stop; at this time it is killed."""
-        self.kill_at = kill_at
-        self._start_at = None
-        self.over = True
-        if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-
-    def leaving(self) -> None:
-        """It has done all it had to do. What a handler left behind, a process to be joined, must not keep its place."""
-        self.kill_at = self.kill_at or time.monotonic() + LEAVES_WITHIN
-
-    def kill(self) -> None:
-        """End the process, and with it what its handlers have left in its process group."""
-        if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except OSError:
-                self._process.kill()
-
-    def ended(self) -> int | None:
-        """Return the status of a process that has just ended, else None."""
-        status = None if self._process is None else self._process.poll()
-        if status is not None:
-            self._process = None
-        return status
-
-    def again(self, now: float, over: bool) -> None:
-        """Plan the next process, if it is not over: soon, and later the more often one did not live."""
-        if self._ready_at is not None and now - self._ready_at >= LIVED:
-            self._failures = 0
-        pause = min(FIRST_PAUSE * 2**self._failures, LONGEST_PAUSE)
-        self._failures = min(self._failures + 1, 20)
-        self.over = over
-        self._start_at = None if over else now + pause
-        self.report = None
-
-    def hear(self, line: str) -> None:
-        """Take in one message."""
-        message: Mapping[str, Any] = json.loads(line)
-        if "worker" in message:
-            self.report = Report(**message)
-            self.last = self.report.worker
-            self._ready_at = self._ready_at or time.monotonic()
-        elif "stats" in message:
-            self.stats = Counter(message["stats"])
-        elif "error" in message:
-            self.error = message["error"]
-            self.leaving()
-        elif "left" in message:
-            self.left = True
-            self.leaving()
 
 
 def summary(stats: Mapping[str, int]) -> str:

@@ -33,9 +33,9 @@ SUSPICION = 1.1  # seconds after which a look at the suspected is worth while; s
 class Upkeep:
     """The thread that renews for workers and sweeps.
 
-    Arguments: dsn; lease, of the workers; reports, returns what is to be renewed; renewed, told with the workers and the
-    monotonic time before the renewal was sent; lost, told the worker whose lease is gone; rescued, told the workers reported
-    dead when their jobs have been taken back.
+    Arguments: dsn, may be set later, before the start; lease, of the workers; reports, returns what is to be renewed;
+    renewed, told with the workers and the monotonic time before the renewal was sent; lost, told the worker whose lease is
+    gone; rescued, told the workers reported dead when their jobs have been taken back.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Upkeep:
         rescued: Callable[[Sequence[int]], None] = lambda workers: None,
     ) -> None:
         library()  # what is not there is not missed in the thread
-        self._dsn = dsn
+        self.dsn = dsn
         self._lease = lease
         self._connection: Connection | None = None
         self._supervisor: int | None = None
@@ -139,7 +139,7 @@ class Upkeep:
     def _connect(self) -> Connection:
         timeout = max(2, int(self._lease.total_seconds() / 3))
         settings = {**CONNECT, "connect_timeout": timeout, "application_name": "pgjobs keeper"}
-        connection = self._connection = Connection(self._dsn, settings)
+        connection = self._connection = Connection(self.dsn, settings)
         try:
             self.do(calls.session())
             self._supervisor = self.do(calls.hold())

@@ -10,14 +10,14 @@ create or replace function pgjobs.announce() returns trigger
 language plpgsql
 as $$
 declare
-    v_now timestamptz := pgjobs.now();
+    v_in interval := new.available_at - pgjobs.now();
 begin
-    if new.available_at < v_now - interval '0.15 s' then
+    if v_in < interval '-0.15 s' then
         if pg_notification_queue_usage() < 0.5 then
             perform pg_notify('pgjobs', json_build_object('queue', new.queue, 'since', new.available_at)::text);
         end if;
-    elsif new.available_at <= v_now + interval '2 s' then
-        perform pgjobs.wake(new.queue, greatest(extract(epoch from new.available_at - v_now), 0)::double precision);
+    elsif v_in <= interval '2 s' and pgjobs.waits(new.queue) then
+        perform pgjobs.wake(new.queue, greatest(extract(epoch from v_in), 0)::double precision);
     end if;
     return null;
 end

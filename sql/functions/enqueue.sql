@@ -1,25 +1,29 @@
--- enqueue: puts one job into a queue, in the caller's transaction.
+-- enqueue: puts one job into a queue, in the caller's transaction. Returns its id.
 -- I1: the row is in jobs when, and only when, the transaction commits. I5: available_at is never before now.
 -- Locks: none but the row's own. Cost: one insert; two indexes; at commit one trigger for the first row of a queue.
+-- In a transaction with one enqueue every expression is made ready once for one use, which is what it costs: hence few of
+-- them, and a plain number as the result, which needs no place to collect rows in.
 create or replace function pgjobs.enqueue_v1(
     p_task text, p_payload jsonb, p_queue text, p_priority integer, p_delay interval, p_available_at timestamptz,
-    p_max_attempts integer, p_timeout interval, p_metadata jsonb, p_notify boolean, p_version integer)
-returns table (id bigint, created boolean)
+    p_max_attempts integer, p_timeout interval, p_metadata jsonb, p_notify boolean, p_version integer, out id bigint)
 language plpgsql volatile
 as $$
-#variable_conflict use_column
 declare
     v_now timestamptz := pgjobs.now();
-    v_at  timestamptz;
+    v_at  timestamptz := greatest(v_now, coalesce(p_available_at, v_now + p_delay));
 begin
-    perform pgjobs.check_job(p_task, p_payload, p_queue, p_priority, p_delay, p_available_at, p_max_attempts, p_timeout, p_metadata, p_version);
-    v_at := greatest(v_now, coalesce(p_available_at, v_now + p_delay));
-    return query
-        insert into pgjobs.jobs (queue, task, payload, priority, rank, available_at, enqueued_at,
-                                 max_attempts, timeout, metadata, version, wake)
-        values (p_queue, p_task, p_payload, p_priority, p_priority, v_at, v_now,
-                p_max_attempts, p_timeout, p_metadata, p_version, p_notify and pgjobs.flag_wake(p_queue, v_at))
-        returning jobs.id, true;
+    -- What is plain is seen to be right at once; what is not, check_job looks at, which has a sentence for each fault.
+    if (num_nonnulls(p_delay, p_available_at, p_max_attempts, p_timeout, p_metadata, p_version) = 0
+        and pgjobs.is_name(p_task) and pgjobs.is_name(p_queue)
+        and jsonb_typeof(p_payload) = 'object' and p_priority between -2 and 2) is not true
+    then
+        perform pgjobs.check_job(p_task, p_payload, p_queue, p_priority, p_delay, p_available_at, p_max_attempts, p_timeout, p_metadata, p_version);
+    end if;
+    insert into pgjobs.jobs (queue, task, payload, priority, rank, available_at, enqueued_at,
+                             max_attempts, timeout, metadata, version, wake)
+    values (p_queue, p_task, p_payload, p_priority, p_priority, v_at, v_now,
+            p_max_attempts, p_timeout, p_metadata, p_version, p_notify and pgjobs.flag_wake(p_queue, v_at))
+    returning jobs.id into enqueue_v1.id;
 end
 $$;
 
@@ -36,9 +40,8 @@ create or replace function pgjobs.enqueue(
 returns bigint
 language sql volatile
 as $$
-    select e.id
-    from pgjobs.enqueue_v1(task, payload, coalesce(queue, 'default'), coalesce(priority, 0), delay, available_at,
-                           max_attempts, timeout, metadata, coalesce(notify, true), version) e
+    select pgjobs.enqueue_v1(task, payload, coalesce(queue, 'default'), coalesce(priority, 0), delay, available_at,
+                             max_attempts, timeout, metadata, coalesce(notify, true), version)
 $$;
 
 comment on function pgjobs.enqueue(text, jsonb, text, integer, interval, timestamptz, integer, interval, jsonb, boolean, integer) is

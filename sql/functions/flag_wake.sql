@@ -2,18 +2,17 @@
 -- True for the first row of a queue in a transaction, and for one that is due before all flagged so far: going back
 -- to the lowest key finds all later ones. The memory is a transaction-local setting, so a savepoint that is rolled
 -- back takes its own flags along.
+-- Cost: inlined where it is asked; for the first row of a transaction nothing is read as JSON.
 create or replace function pgjobs.flag_wake(p_queue text, p_available_at timestamptz) returns boolean
-language plpgsql volatile
+language sql volatile
 as $$
-declare
-    v_flags jsonb := coalesce(nullif(current_setting('pgjobs.flags', true), ''), '{}')::jsonb;
-begin
-    if (v_flags ->> p_queue)::timestamptz <= p_available_at then
-        return false;
-    end if;
-    perform set_config('pgjobs.flags', (v_flags || jsonb_build_object(p_queue, p_available_at))::text, true);
-    return true;
-end
+    select case
+        when coalesce(current_setting('pgjobs.flags', true), '') = ''
+        then set_config('pgjobs.flags', jsonb_build_object(p_queue, p_available_at)::text, true) <> ''
+        when (current_setting('pgjobs.flags')::jsonb ->> p_queue)::timestamptz <= p_available_at then false
+        else set_config('pgjobs.flags',
+                        (current_setting('pgjobs.flags')::jsonb || jsonb_build_object(p_queue, p_available_at))::text, true) <> ''
+        end
 $$;
 
 comment on function pgjobs.flag_wake(text, timestamptz) is

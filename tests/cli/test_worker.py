@@ -205,6 +205,90 @@ def test_a_worker_that_cannot_start_says_why_in_one_sentence(
     assert ("run `pgjobs migrate`" if dsn_of == "empty" else "Connection refused") in result.stderr
 
 
+NOT_HERE = "import sys\nif 'supervised' in sys.argv[0]: raise RuntimeError('not today')"
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.parametrize(
+    ("tasks", "options", "error"),
+    [
+        ("", [], "A worker needs at least one queue"),
+        (TASKS, ["--lease", "100ms"], "A lease must be a second or longer"),
+        (TASKS, ["--app", "nothing:app"], "There is no module nothing for the app nothing:app (--app)"),
+        (NOT_HERE, [], "Importing jobs for the app jobs:app (--app) failed: RuntimeError: not today"),
+        (TASKS, ["--dsn", NO_SERVER], "Connection refused. Is the server up, and the DSN right"),
+        (TASKS, ["--dsn", "EMPTY"], "run `pgjobs migrate`"),
+        (TASKS, ["--dsn", "mysql://here"], "it is for mysql, and pgjobs needs PostgreSQL"),
+    ],
+)
+def test_a_program_whose_worker_cannot_begin_says_why_once_and_ends(
+    here: str, start: Start, write_app: WriteApp, empty: str, processes: str, tasks: str, options: list[str], error: str
+) -> None:
+    options = [empty if option == "EMPTY" else option for option in options]
+    process = start("worker", "--app", write_app(tasks), "--log-level", "warning", "--processes", processes, *options)
+    out, log = process.communicate()
+    assert (process.returncode, out) == (1, "")
+    assert (log.startswith("Error: "), log.count("\n")) == (True, 1), log
+    assert error in log
+
+
+def test_without_an_app_or_a_database_a_worker_is_refused(start: Start, write_app: WriteApp) -> None:
+    _, log = start("worker").communicate()
+    assert log.startswith("Error: A worker needs to know the app"), log
+    _, log = start("worker", "--app", write_app(TASKS)).communicate()
+    assert re.search("^Error: No database was named.", log, re.MULTILINE), log
+
+
+def test_with_debug_the_traceback_of_the_app_is_shown(here: str, start: Start, write_app: WriteApp) -> None:
+    process = start("worker", "--app", write_app("1 / 0"), "--debug")
+    _, log = process.communicate()
+    assert process.returncode == 1
+    assert "Traceback (most recent call last)" in log
+    assert log.splitlines()[-1].startswith(
+        "Error: Importing jobs for the app jobs:app (--app) failed: ZeroDivisionError"
+    )
+
+
+def test_what_a_thread_enqueues_goes_to_the_database_given_by_option(
+    dsn: str, start: Start, write_app: WriteApp, app: pgjobs.App
+) -> None:
+    """Also in the worker that was begun before that was known."""
+    path = write_app("""
+other = pgjobs.App()
+
+@app.task
+def first() -> int:
+    import os
+    with other.client() as client:
+        return client.enqueue(pgjobs.Spec("second", queue="another"))
+""")
+    id = app.enqueue_spec(pgjobs.Spec("first"))
+    process = start("worker", "--app", path, "--dsn", dsn)
+    second = app.wait_for(id)
+    process.send_signal(signal.SIGTERM)
+    process.communicate()
+    assert app.job(second).task == "second"
+
+
+def test_a_queue_that_may_be_misspelt_is_told_by_one_of_several_workers(
+    here: str, start: Start, write_app: WriteApp
+) -> None:
+    process = start("worker", "--app", write_app(TASKS), "--queue", "nowhere", "--processes", "2")
+    log = [line_with(process, "works on nowhere")]
+    log.append(line_with(process, "works on nowhere"))
+    process.send_signal(signal.SIGTERM)
+    out, rest = process.communicate()
+    assert process.returncode == 0, rest
+    assert out.startswith("2 workers ended after ")
+
+
+def test_a_worker_that_was_begun_for_nothing_ends(start: Start) -> None:
+    for arguments in (["--nonsense"], ["--processes", "00", "--app", "nothing:app"], []):
+        process = start("worker", *arguments)
+        process.communicate()  # to the end of its output, which a worker process has open as well
+        assert process.returncode in (1, 2)
+
+
 def test_concurrency_may_be_given_for_each_executor(
     here: str, start: Start, write_app: WriteApp, app: pgjobs.App
 ) -> None:

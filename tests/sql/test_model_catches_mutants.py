@@ -69,9 +69,11 @@ MUTANTS = {
     "a request does not outlast a failure": Mutant("settle_others", " or j.cancel_asked_at is not null then", " then"),
     "a rescue knows of no request": Mutant("rescue", "when j.cancel_asked_at is not null then 'cancelled'", ""),
     "any run may say its progress": Mutant("progress", "j.run = g.run and j.worker = p_worker", "j.worker = p_worker"),
-    "late commits are announced too late": Mutant("announce", "interval '0.15 s'", "interval '0.3 s'"),
+    "late commits are announced too late": Mutant("announce", "interval '-0.15 s'", "interval '-0.3 s'"),
     "only the first job of a queue is announced": Mutant(
-        "flag_wake", "(v_flags ->> p_queue)::timestamptz <= p_available_at", "v_flags ? p_queue"
+        "flag_wake",
+        "(current_setting('pgjobs.flags')::jsonb ->> p_queue)::timestamptz <= p_available_at",
+        "current_setting('pgjobs.flags')::jsonb ? p_queue",
     ),
     "jobs are enqueued in the past": Mutant("enqueue", "greatest(v_now, coalesce(p_available_at, v_now + p_delay))",
         "coalesce(p_available_at, v_now + p_delay, v_now)"),

@@ -23,8 +23,10 @@ import pytest
 
 import pgjobs
 from pgjobs import Status
-from pgjobs.outcome import Release
-from pgjobs.worker.executors.in_thread import _Run
+from pgjobs.job import Claimed, Lease
+from pgjobs.outcome import Outcome, Release
+from pgjobs.worker.executors.in_thread import ThreadExecutor, _Work
+from pgjobs.worker.run import Run
 from tests.worker import crashing
 
 Drain = Callable[..., pgjobs.Worker]
@@ -599,14 +601,26 @@ def test_an_interruption_that_is_asked_for_before_the_handler_has_begun_is_heede
     def work() -> None:
         began.append(1)
 
+    class Later(ThreadExecutor):
+        """One whose threads take up a run when the test says."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.handed: list[_Work] = []
+
+        def _hand_over(self, work: _Work) -> None:
+            self.handed.append(work)
+
     async def main() -> object:
-        now = datetime.now(UTC)
-        context = pgjobs.JobContext(1, 1, "default", "work", 1, 1, now, now, None)
-        told: asyncio.Queue[object] = asyncio.Queue()
-        run = _Run(work, {}, context, lambda run, outcome: told.put_nowait(outcome))
-        context._ask_to_stop()
-        run.interrupt()  # there is no thread yet that it could strike
-        await asyncio.to_thread(run.do)
+        told: asyncio.Queue[Outcome] = asyncio.Queue()
+        executor = Later()
+        executor.ended = lambda run, outcome: told.put_nowait(outcome)
+        now = datetime.now(UTC).isoformat()
+        job = Claimed("claimed", 1, 1, "default", 0, now, "work", "{}", 0, 0, 0, None, None, now, None)
+        run = Run(Lease(1, 1, 1), job, work)
+        executor.start(run)
+        executor.cancel(run)  # there is no thread yet that an interruption could strike
+        await asyncio.to_thread(executor.handed[0].do)
         return await told.get()
 
     assert (asyncio.run(main()), began) == (Release(), [])

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 import pgjobs
+from pgjobs.orders import Orders
 from pgjobs.worker import alone
-from pgjobs.worker.link import Orders
-from pgjobs.worker.supervisor import Child
+from pgjobs.worker.child import Child
 from tests.conftest import Connection
 from tests.sql.by_hand import one, until
 from tests.worker.supervised import app as their_app

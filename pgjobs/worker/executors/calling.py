@@ -13,25 +13,41 @@ from pgjobs.outcome import Failed, Outcome
 from pgjobs.task import Task
 
 
-def call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Any:
+class _Forks:
+    """How many forks lie between this process and the one that imported this: cheaper to look at than the process id."""
+
+    count = 0
+
+    def one_more(self) -> None:
+        self.count += 1
+
+
+forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forks.one_more)
+
+
+def call(task: Task[Any, Any], payload: str, version: int | None, context: JobContext | None) -> Any:
     """Call a function or run a generator to its end, within the app's middleware, and return its result.
 
     A generator that is asked to stop is closed where it yields: its `finally` blocks run, and JobInterrupted is raised.
     """
-    bound = task.bind(arguments, context)
+    bound = task.arguments(payload, version, context)
     if task.is_plain:
         return task.function(**bound)
+    assert context is not None  # the task shows it
     with task.around(context) as around:
         result = task.function(**bound)
         around.result = _finish(result, context) if task.is_generator else result
     return around.result
 
 
-async def acall(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Any:
+async def acall(task: Task[Any, Any], payload: str, version: int | None, context: JobContext | None) -> Any:
     """Await a coroutine function and return its result; run an asynchronous generator to its end, which has none."""
-    bound = task.bind(arguments, context)
+    bound = task.arguments(payload, version, context)
     if task.is_plain:
         return await task.function(**bound)
+    assert context is not None  # the task shows it
     with task.around(context) as around:
         result = task.function(**bound)
         if task.is_generator:

@@ -41,7 +41,8 @@ class Order:
     module: str
     qualname: str
     task: str
-    arguments: dict[str, Any]
+    payload: str
+    version: int | None
     context: JobContext
 
 
@@ -93,14 +94,16 @@ def _run(order: Order, loop: asyncio.Runner) -> Outcome:
     try:
         task = _find(order.module, order.qualname, order.task)
         if task.is_coroutine:
-            main = loop.get_loop().create_task(acall(task, order.arguments, order.context), context=variables)
+            main = loop.get_loop().create_task(
+                acall(task, order.payload, order.version, order.context), context=variables
+            )
             result = run_to_end(loop.get_loop(), main)
         else:
-            result = variables.run(call, task, order.arguments, order.context)
+            result = variables.run(call, task, order.payload, order.version, order.context)
         return Done(encode_result(result, task=order.task))
     except JobInterrupted as error:
         # It looked at the clock a moment before the worker did.
-        return timed_out(order.context) if order.context.expired else Failed("JobInterrupted", str(error))
+        return timed_out(order.context.timeout) if order.context.expired else Failed("JobInterrupted", str(error))
     except BaseException as error:
         # Here, where the exception is: it does not travel.
         return task.options_.policy.outcome(error, order.context.attempt) if task is not None else from_exception(error)

@@ -3,51 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from typing import Any
+import inspect
+from datetime import timedelta
 
-from pgjobs.context import JobContext
 from pgjobs.errors import JobTimeout
-from pgjobs.job import Claimed
-from pgjobs.outcome import Done, Failed, Outcome, from_exception
+from pgjobs.outcome import Done, Failed, Outcome, Release
 from pgjobs.payload import encode_result
-from pgjobs.task import Task
-from pgjobs.worker.executors.calling import acall, end_fork
+from pgjobs.worker.executors.calling import acall, end_fork, forks
+from pgjobs.worker.executors.executor import Executor
+from pgjobs.worker.run import Run
+
+DONE = Done()  # most handlers return nothing
 
 
-class AsyncExecutor:
-    """Awaits the handler; the caller gives each job an asyncio task, and so a context, of its own."""
+class AsyncExecutor(Executor):
+    """Awaits each handler in an asyncio task of its own, and so in a context of its own; cancelled at its timeout."""
 
-    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
-        """Run a coroutine function; at its timeout it is cancelled and fails."""
-        pid = os.getpid()
-        try:
-            if context.timeout is None:
-                result = await acall(task, arguments, context)
-            else:
-                async with asyncio.timeout(context.timeout.total_seconds()) as limit:
-                    result = await acall(task, arguments, context)
-        except TimeoutError:
-            if context.timeout is None or not limit.expired():
-                raise  # the handler's own
-            return timed_out(context)
-        except BaseException as error:
-            if os.getpid() != pid:
-                end_fork(from_exception(error))
-            raise
-        if os.getpid() != pid:
-            end_fork(Done())
-        return Done(encode_result(result, task=task.name))
+    def start(self, run: Run) -> None:
+        """Begin with the next turn of the event loop."""
+        task, timeout = run.task, run.timeout
+        assert task is not None
+        plain = timeout is None and task.is_plain
+        # Not by the loop's create_task: an application's loop may have a task factory that begins to run at once.
+        run.work = asyncio.Task(self._run(run) if plain else self._run_within(run, timeout), name=task.name)
 
-    def cancel(self, context: JobContext, running: asyncio.Task[Any]) -> None:
+    def cancel(self, run: Run) -> None:
         """Cancel the coroutine; it may clean up in its `finally` blocks."""
-        context._ask_to_stop()
+        if run.context is not None:
+            run.context._ask_to_stop()
+        self.cut_short(run)
+
+    def cut_short(self, run: Run) -> None:
+        """Cancel the coroutine; one that has not begun never will."""
+        running: asyncio.Task[None] = run.work
+        begun = inspect.getcoroutinestate(running.get_coro()) != inspect.CORO_CREATED  # type: ignore[arg-type]
         running.cancel()
+        if not begun:
+            self.ended(run, Release())
 
-    async def close(self) -> None:
-        """Nothing to let go of."""
+    async def _run(self, run: Run) -> None:
+        """Run a coroutine function, and nothing around it: most jobs are no more."""
+        task, job = run.task, run.job
+        assert task is not None
+        before = forks.count
+        outcome: Outcome
+        try:
+            result = await task.function(**task.arguments(job.payload, job.version, run.context))
+            outcome = DONE if result is None else Done(encode_result(result, task=task.name))
+        except BaseException as error:
+            outcome = _raised(run, error)
+        if forks.count != before:
+            end_fork(outcome)
+        self.ended(run, outcome)
+
+    async def _run_within(self, run: Run, timeout: timedelta | None) -> None:
+        """Run it within its timeout and the app's middleware."""
+        task, job = run.task, run.job
+        assert task is not None
+        before = forks.count
+        outcome: Outcome
+        limit = asyncio.timeout(None if timeout is None else timeout.total_seconds())
+        try:
+            async with limit:
+                result = await acall(task, job.payload, job.version, run.context)
+            outcome = Done(encode_result(result, task=task.name))
+        except BaseException as error:
+            ours = isinstance(error, TimeoutError) and limit.expired()
+            outcome = timed_out(timeout) if ours else _raised(run, error)
+        if forks.count != before:
+            end_fork(outcome)
+        self.ended(run, outcome)
 
 
-def timed_out(context: JobContext) -> Failed:
+def _raised(run: Run, error: BaseException) -> Outcome:
+    task, attempt = run.task, run.job.attempts + 1
+    assert task is not None
+    if not isinstance(error, asyncio.CancelledError):
+        return task.options_.policy.outcome(error, attempt)
+    current = asyncio.current_task()
+    if current is not None and current.cancelling():
+        return Release()
+    # Nobody cancelled us: the handler raised it by itself, and that is a failure like any other.
+    failed = Failed("asyncio.CancelledError", "the handler was cancelled from within")
+    return task.options_.policy.judge(failed, error, attempt)
+
+
+def timed_out(timeout: timedelta | None) -> Failed:
     """Return the outcome of a run that was stopped at its timeout."""
-    return Failed(JobTimeout.__name__, f"it ran longer than its timeout of {context.timeout}")
+    return Failed(JobTimeout.__name__, f"it ran longer than its timeout of {timeout}")

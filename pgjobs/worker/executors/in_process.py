@@ -26,8 +26,10 @@ from pgjobs.job import Claimed, Progress
 from pgjobs.outcome import Failed, Outcome
 from pgjobs.task import Task
 from pgjobs.worker.executors.child import Order, serve
+from pgjobs.worker.executors.executor import Awaiting
 from pgjobs.worker.executors.in_loop import timed_out
 from pgjobs.worker.executors.output import Output
+from pgjobs.worker.run import Run
 
 log = logging.getLogger("pgjobs.worker")
 
@@ -37,7 +39,7 @@ ENDS_WITHIN = 5.0  # seconds a child may take to end
 _spawn = multiprocessing.get_context("spawn")
 
 
-class ProcessExecutor:
+class ProcessExecutor(Awaiting):
     """Children made when first needed, up to the worker's concurrency; the one that was busy last is used first."""
 
     def __init__(self) -> None:
@@ -45,12 +47,17 @@ class ProcessExecutor:
         self._all: set[_Child] = set()
         self._ending: set[asyncio.Task[None]] = set()
 
-    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
+    async def run(self, task: Task[Any, Any], job: Claimed, context: JobContext) -> Outcome:
         """Run a function in a child. At its timeout, or when cut short, the child is killed."""
         max_rss, max_jobs = task.options_.max_rss, task.options_.max_jobs
         child = self._take(max_rss)
         order = Order(
-            task.__module__, task.__qualname__, task.name, arguments, dataclasses.replace(context, _report=None)
+            task.__module__,
+            task.__qualname__,
+            task.name,
+            job.payload,
+            job.version,
+            dataclasses.replace(context, _report=None),
         )
         try:
             async with asyncio.timeout(None if context.timeout is None else context.timeout.total_seconds()) as limit:
@@ -59,7 +66,7 @@ class ProcessExecutor:
             await self._end(child)
             if not limit.expired():
                 raise
-            return timed_out(context)
+            return timed_out(context.timeout)
         except EOFError:
             await self._end(child, kill=False)
             return Failed(ProcessDied.__name__, f"its process {child.death()}")
@@ -76,9 +83,9 @@ class ProcessExecutor:
             self._idle.append(child)
         return outcome
 
-    def cancel(self, context: JobContext, running: asyncio.Task[Any]) -> None:
+    def cancel(self, run: Run) -> None:
         """Kill the child."""
-        running.cancel()
+        run.work.cancel()
 
     async def close(self) -> None:
         """End all children."""

@@ -13,157 +13,217 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any
 
-from pgjobs.context import JobContext, JobInterrupted
-from pgjobs.job import Claimed
+from pgjobs.context import JobInterrupted
 from pgjobs.outcome import Done, Outcome, Release
 from pgjobs.payload import encode_result
-from pgjobs.task import Task
-from pgjobs.worker.executors.calling import call, end_fork
-from pgjobs.worker.executors.in_loop import timed_out
+from pgjobs.worker.executors.calling import call, end_fork, forks
+from pgjobs.worker.executors.executor import Executor
+from pgjobs.worker.executors.in_loop import DONE, timed_out
+from pgjobs.worker.run import Run
 
 log = logging.getLogger("pgjobs.worker")
 
 ASKED_FOR = 1.0  # seconds a thread that is asked to stop may take before it counts as stuck, or is abandoned
 
+AT_ONCE = 4  # threads that are started without a look whether those at work will do
+LOOK_EVERY = 0.005  # seconds between looks whether those at work will do
+LOOKS = 4  # of them, in which what waits should be taken up
 
-class ThreadExecutor:
-    """Threads made when first needed, up to the worker's concurrency, and used again.
+
+class ThreadExecutor(Executor):
+    """Threads made when needed, up to the worker's concurrency, and used again.
+
+    A run that meets no idle thread waits a moment for one: threads that only do short jobs would fight for the interpreter.
+    What came of runs is collected by the event loop, as much as there is each time it is woken.
 
     Arguments: on_stuck, called in the event loop whenever a thread does not stop though it was asked to.
     """
 
     def __init__(self, on_stuck: Callable[[], None] = lambda: None) -> None:
-        self.stuck: set[_Run] = set()
+        self.stuck: set[_Work] = set()
         self._on_stuck = on_stuck
-        self._work: SimpleQueue[_Run | None] = SimpleQueue()
-        self._runs: dict[tuple[int, int], _Run] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._work: SimpleQueue[_Work | None] = SimpleQueue()
+        self._done: deque[tuple[_Work, Outcome]] = deque()
+        self._woken = False  # the loop is to collect, and knows it
         self._threads = 0
-        self._idle = 0  # threads without work, as the event loop sees them
+        self._under_way = 0  # what was handed over and has not been collected
+        self._handed_over = 0
+        self._look: asyncio.TimerHandle | None = None
 
-    async def run(self, task: Task[Any, Any], job: Claimed, arguments: dict[str, Any], context: JobContext) -> Outcome:
-        """Run a function in a thread. At its timeout, or when cut short, it is asked to stop."""
-        run = _Run(task, arguments, context, self._settle)
-        key = (context.id, context.run)
-        self._runs[key] = run
-        self._hand_over(run)
-        limit = None
-        if context.timeout is not None:
-            limit = run.loop.call_later(context.timeout.total_seconds(), self._ask, run)
-        try:
-            return await asyncio.shield(run.finished)
-        except asyncio.CancelledError:
-            self._ask(run)
-            await asyncio.wait([run.finished], timeout=ASKED_FOR)
-            if run.finished.done():
-                return run.finished.result()  # it obeyed, or came to its end
-            raise
-        finally:
-            del self._runs[key]
-            if limit is not None:
-                limit.cancel()
+    def start(self, run: Run) -> None:
+        """Hand a run over to a thread. At its timeout it is asked to stop."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop, self._woken = loop, False
+        work = run.work = _Work(run, self)
+        timeout = run.timeout
+        if timeout is not None:
+            work.limit = loop.call_later(timeout.total_seconds(), self._too_late, work)
+        self._under_way += 1
+        self._hand_over(work)
 
-    def cancel(self, context: JobContext, running: asyncio.Task[Any]) -> None:
+    def cancel(self, run: Run) -> None:
         """Ask the thread to stop, and go on waiting for it."""
-        run = self._runs.get((context.id, context.run))
-        if run is not None:
-            self._ask(run)
+        self._ask(run.work)
+
+    def cut_short(self, run: Run) -> None:
+        """Ask the thread to stop, and wait for it a moment."""
+        self._ask(run.work)
+        assert self._loop is not None
+        self._loop.call_later(ASKED_FOR, self._abandon, run.work)
 
     async def close(self) -> None:
         """Let idle threads end."""
         for _ in range(self._threads):
             self._work.put(None)
 
-    def _hand_over(self, run: _Run) -> None:
-        if self._idle:
-            self._idle -= 1
-        else:
-            self._threads += 1
-            threading.Thread(target=self._serve, name=f"pgjobs thread {self._threads}", daemon=True).start()
-        self._work.put(run)
+    # In the threads
 
     def _serve(self) -> None:
         with suppress(JobInterrupted):  # it may strike late; by then the outcome is told
-            while (run := self._work.get()) is not None and run.do():
+            while (work := self._work.get()) is not None and work.do():
                 pass
 
-    def _settle(self, run: _Run, outcome: Outcome) -> None:
-        if run.settled:
-            return  # an interruption struck while it was told, and it was told again
-        run.settled = True
-        if run.interrupted:
+    def tell(self, work: _Work, outcome: Outcome, again: bool) -> None:
+        """Hand an outcome over to the loop. Called in the thread of the run; again, if that was interrupted."""
+        self._done.append((work, outcome))
+        # I append and then look, the loop the other way round: one of us sees the other.
+        if self._woken and not again:
+            return
+        self._woken = True
+        try:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._collect)
+        except RuntimeError:  # the loop is gone: this run was abandoned, it is no longer ours to settle
+            self._woken = False
+
+    # In the event loop
+
+    def _hand_over(self, work: _Work) -> None:
+        self._handed_over += 1
+        self._work.put(work)
+        if self._threads < self._under_way:
+            if self._threads < AT_ONCE:
+                self._start_threads(1)
+            elif self._look is None:
+                self._look_later()
+
+    def _look_later(self) -> None:
+        assert self._loop is not None
+        taken = self._handed_over - self._work.qsize()
+        self._look = self._loop.call_later(LOOK_EVERY, self._look_whether_threads_do, taken)
+
+    def _look_whether_threads_do(self, taken_before: int) -> None:
+        """Start more threads if those there are take up too little: they may all be blocked."""
+        self._look = None
+        waiting = self._work.qsize()
+        if waiting == 0:
+            return
+        taken = self._handed_over - waiting - taken_before
+        if taken * LOOKS < waiting:
+            self._start_threads(min(waiting, self._threads, self._under_way - self._threads))
+        self._look_later()
+
+    def _start_threads(self, count: int) -> None:
+        for _ in range(count):
+            self._threads += 1
+            threading.Thread(target=self._serve, name=f"pgjobs thread {self._threads}", daemon=True).start()
+
+    def _collect(self) -> None:
+        self._woken = False
+        while self._done:
+            work, outcome = self._done.popleft()
+            if not work.settled:  # else an interruption struck while it was told, and it was told again
+                self._settle(work, outcome)
+
+    def _settle(self, work: _Work, outcome: Outcome) -> None:
+        work.settled = True
+        self._under_way -= 1
+        if work.interrupted:
             self._threads -= 1
-        else:
-            self._idle += 1
-        if run in self.stuck:
-            self.stuck.discard(run)
-            log.warning("job %d (%s): its thread has come to an end after all", run.context.id, run.context.task)
-        if not run.finished.done():
-            run.finished.set_result(outcome)
+        if work.limit is not None:
+            work.limit.cancel()
+        if work in self.stuck:
+            self.stuck.discard(work)
+            log.warning("job %d (%s): its thread has come to an end after all", work.run.job.id, work.run.job.task)
+        if not work.abandoned:
+            self.ended(work.run, outcome)
 
-    def _ask(self, run: _Run) -> None:
-        run.context._ask_to_stop()
-        if run.task.options_.interrupt:
-            run.interrupt()
-        if not run.asked:
-            run.asked = True
-            run.loop.call_later(ASKED_FOR, self._look_after, run)
+    def _too_late(self, work: _Work) -> None:
+        work.late = True
+        self._ask(work)
 
-    def _look_after(self, run: _Run) -> None:
-        if not run.settled:
-            self.stuck.add(run)
+    def _ask(self, work: _Work) -> None:
+        assert self._loop is not None
+        assert work.run.task is not None
+        first, work.asked = not work.asked, True
+        if work.run.context is not None:
+            work.run.context._ask_to_stop()
+        if work.run.task.options_.interrupt:
+            work.interrupt()
+        if first:
+            self._loop.call_later(ASKED_FOR, self._look_after, work)
+
+    def _look_after(self, work: _Work) -> None:
+        if not work.settled:
+            self.stuck.add(work)
             log.warning(
                 "job %d (%s): its thread was asked to stop and does not; it keeps its slot. Let the handler call"
-                " job.check(), or give the task executor='process'", run.context.id, run.context.task,
+                " job.check(), or give the task executor='process'", work.run.job.id, work.run.job.task,
             )  # fmt: skip
             self._on_stuck()
 
+    def _abandon(self, work: _Work) -> None:
+        if not (work.settled or work.abandoned):
+            work.abandoned = True
+            self.ended(work.run, work.stopped())
 
-class _Run:
+
+class _Work:
     """One run in a thread, seen from both sides."""
 
-    def __init__(
-        self, task: Task[Any, Any], arguments: dict[str, Any], context: JobContext,
-        settle: Callable[[_Run, Outcome], None],
-    ) -> None:  # fmt: skip
-        self.task = task
-        self.context = context
-        self.loop = asyncio.get_running_loop()
-        self.finished: asyncio.Future[Outcome] = self.loop.create_future()
-        self.asked = self.settled = False
-        self.interrupted = False
-        self._arguments = arguments
+    __slots__ = (
+        "_executor", "_over", "_thread", "_variables",
+        "abandoned", "asked", "interrupted", "late", "limit", "run", "settled",
+    )  # fmt: skip
+
+    def __init__(self, run: Run, executor: ThreadExecutor) -> None:
+        self.run = run
+        self.limit: asyncio.TimerHandle | None = None
+        self.asked = self.late = self.interrupted = self.settled = self.abandoned = False
+        self._executor = executor
         self._variables = contextvars.copy_context()
-        self._settle = settle
         self._thread: int | None = None
         self._over = False
 
     def do(self) -> bool:
         """Run in the calling thread and tell the outcome; return whether the thread may be used again."""
         outcome: Outcome | None = None
+        again = False
         while True:
             try:
                 self._thread = threading.get_ident()
-                if outcome is None and self.context.cancelled and self.task.options_.interrupt:
-                    outcome = _stopped(self.context)  # asked before it began: then there was no thread to interrupt yet
+                if outcome is None and self.asked and not self._may_begin():
+                    outcome = self.stopped()  # asked before it began: then there was no thread to interrupt yet
                 if outcome is None:
-                    pid = os.getpid()
-                    outcome = self._variables.run(_call, self.task, self._arguments, self.context)
-                    if os.getpid() != pid:
+                    before = forks.count
+                    outcome = self._variables.run(self._call)
+                    if forks.count != before:
                         end_fork(outcome)
                 # I write `over` and read `interrupted`, the loop the other way round: one of us sees the other.
                 self._over = True
-                with suppress(RuntimeError):  # the loop is gone: this run was abandoned, it is no longer ours to settle
-                    self.loop.call_soon_threadsafe(self._settle, self, outcome)
+                self._executor.tell(self, outcome, again)
                 return not self.interrupted
             except JobInterrupted:  # just when the handler had come back; it strikes once
-                outcome = outcome or _stopped(self.context)
+                again = True
+                outcome = outcome or self.stopped()
 
     def interrupt(self) -> None:
         """Raise JobInterrupted in the thread, unless the handler has come back."""
@@ -175,15 +235,28 @@ class _Run:
 
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(JobInterrupted))
 
+    def stopped(self) -> Outcome:
+        """Return the outcome of a run that has heeded a request to stop."""
+        context = self.run.context
+        if self.late or (context is not None and context.expired):
+            return timed_out(self.run.timeout)
+        return Release()
 
-def _call(task: Task[Any, Any], arguments: dict[str, Any], context: JobContext) -> Outcome:
-    try:
-        return Done(encode_result(call(task, arguments, context), task=task.name))
-    except JobInterrupted as error:
-        return _stopped(context) if context.cancelled else task.options_.policy.outcome(error, context.attempt)
-    except BaseException as error:
-        return task.options_.policy.outcome(error, context.attempt)
+    def _may_begin(self) -> bool:
+        """Whether a run that was asked to stop before it began is to begin all the same, and to find out by itself."""
+        assert self.run.task is not None
+        return not self.run.task.options_.interrupt
 
-
-def _stopped(context: JobContext) -> Outcome:
-    return timed_out(context) if context.expired else Release()
+    def _call(self) -> Outcome:
+        run = self.run
+        task, job = run.task, run.job
+        assert task is not None
+        try:
+            result = call(task, job.payload, job.version, run.context)
+            return DONE if result is None else Done(encode_result(result, task=task.name))
+        except JobInterrupted as error:
+            if self.asked or (run.context is not None and run.context.cancelled):
+                return self.stopped()
+            return task.options_.policy.outcome(error, job.attempts + 1)
+        except BaseException as error:
+            return task.options_.policy.outcome(error, job.attempts + 1)
