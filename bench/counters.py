@@ -54,10 +54,10 @@ def sizes(db: psycopg.Connection[Any]) -> dict[str, int]:
 
 
 def other_sessions(db: psycopg.Connection[Any]) -> int:
-    """How many clients are connected to this database beside us."""
+    """How many clients, not of the harness, are connected to this database."""
     [(others,)] = db.execute(
         "select count(*) from pg_stat_activity"
-        " where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()"
+        " where datname = current_database() and backend_type = 'client backend' and application_name <> 'bench'"
     ).fetchall()
     return int(others)
 

@@ -62,10 +62,15 @@ class Stage:
         if "bulk" in self.system.takes:
             said = self.call("bulk", limit, count=count, **options)
         else:
-            said = self.call("enqueue", limit, count=count, clients=8, **options)
+            clients = 8 if "clients" in self.system.takes else 1
+            said = self.call("enqueue", limit, count=count, clients=clients, **options)
         if self.db is not None:
             self.db.execute("analyze")
         return said
+
+    def beside(self) -> psycopg.Connection[Any]:
+        """Another connection of the harness to the system's database."""
+        return psycopg.connect(self.url, autocommit=True, application_name="bench")
 
     def counters(self) -> counters.Counters | None:
         """What the server has counted, once nobody else is connected; None of a Redis."""
@@ -75,7 +80,7 @@ class Stage:
         return counters.read(self.db, self.server)
 
     def server_cpu(self) -> float | None:
-        """Seconds of CPU of the server until now."""
+        """Seconds of CPU of the server until now; None if it is not ours."""
         return meters.cpu_of_server(self.server) if self.server else None
 
     def wait_settled(self, limit: float) -> None:

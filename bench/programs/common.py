@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 QUEUE = "bench"
 _RECORD = struct.Struct("=qd")  # number of the job, time of its start
@@ -40,7 +40,7 @@ def arguments() -> argparse.Namespace:
         fill.add_argument("--rate", type=float)
         fill.add_argument("--ms", type=float)
         fill.add_argument("--delay", type=float)
-        fill.add_argument("--priority", type=int)
+        fill.add_argument("--priority", type=int, help="so much less urgent than by default")
         fill.add_argument("--text", type=int, default=200, metavar="BYTES")
         fill.add_argument("--how", help="one of several ways to enqueue, where a system has them")
         _add_shared(fill)
@@ -52,9 +52,9 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def payload(n: int, options: argparse.Namespace) -> dict[str, object]:
+def payload(n: int, options: argparse.Namespace) -> dict[str, Any]:
     """The payload of job n: `--text` bytes of JSON in all, as compact JSON has it."""
-    made: dict[str, object] = {"n": n, "text": ""}
+    made: dict[str, Any] = {"n": n, "text": ""}
     if options.ms is not None:
         made["ms"] = options.ms
     made["text"] = "x" * (options.text - len(json.dumps(made, separators=(",", ":"))))

@@ -1,6 +1,25 @@
 """The scenarios by name, one a module; those that compare systems first."""
 
 from bench.scenario import Scenario
-from bench.scenarios import bulk, drain, enqueue, latency
+from bench.scenarios import (
+    bulk,
+    deaths,
+    depth,
+    drain,
+    durations,
+    enqueue,
+    held,
+    kills,
+    latency,
+    mixture,
+    queues,
+    readers,
+    start,
+    steady,
+    supervised,
+)
 
-SCENARIOS: dict[str, Scenario] = {each.SCENARIO.name: each.SCENARIO for each in (drain, enqueue, bulk, latency)}
+COMPARING = (drain, enqueue, bulk, latency, held, depth, durations, queues)
+OURS = (start, deaths, kills, supervised, mixture, readers, steady)
+
+SCENARIOS: dict[str, Scenario] = {each.SCENARIO.name: each.SCENARIO for each in (*COMPARING, *OURS)}

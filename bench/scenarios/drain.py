@@ -63,13 +63,14 @@ def drain(
     queues: int | None = None,
     limit: float = 300,
     filling: dict[str, Any] | None = None,
+    working: dict[str, Any] | None = None,
 ) -> Figures:
-    """Enqueue so many jobs, and let so many processes work them off."""
+    """Enqueue so many jobs, and let so many processes work them off; filling and working: further options of each."""
     shared: dict[str, Any] = {"executor": executor, "keep": keep, "queues": queues}
     filled = stage.fill(jobs, **shared, **(filling or {}))
     before = stage.counters()
     cpu = stage.server_cpu()
-    with stage.workers(processes, **shared) as crew:
+    with stage.workers(processes, **shared, **(working or {})) as crew:
         crew.wait_executed(jobs, limit)
         stage.wait_settled(limit)
         server, worker, resident = stage.server_cpu(), crew.cpu(), crew.resident()

@@ -56,7 +56,7 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
         key,
         bench.parameters["seconds"],
         lambda: pilot(bench, system, state, options),
-        200 * options["clients"],
+        20 * options["clients"],
         1_000_000,
     )
     figures = enqueue(bench, system, state, jobs, options)

@@ -44,7 +44,7 @@ noop: pgjobs.Task[..., Any] = decorate(in_loop if EXECUTOR == "async" else block
 
 
 @app.task(queue=common.QUEUE, keep=KEEP, retry=[0.05])
-async def second_time(n: int, text: str, context: pgjobs.JobContext) -> None:
+async def second_time(context: pgjobs.JobContext, n: int, text: str) -> None:
     """Fail at the first attempt, so that it is tried again."""
     if starts is not None:
         starts.started(n)
