@@ -27,9 +27,9 @@ class Scan:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one round trip of a worker did."""
+    """What one round trip of a worker did. What was claimed is read only when asked for: the next request need not wait."""
 
-    claimed: list[Claimed]
+    rows: Rows  # the claimed jobs, as they came
     fenced: list[tuple[int, int]]  # (id, run): the lease is over, the outcome is void
     locked: list[tuple[int, int]]  # (id, run): send it again
     paused: list[str]
@@ -39,6 +39,11 @@ class Step:
     due_in: timedelta | None  # when the next job falls due
     dead: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # (id, run): settled, and a dead letter now
     cancelled: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # it failed, but somebody had asked
+
+    @property
+    def claimed(self) -> list[Claimed]:
+        """The claimed jobs, in the order they should be started."""
+        return list(map(Claimed._make, self.rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +121,19 @@ def progress(leases: Sequence[Lease], said: Sequence[Progress]) -> Call[Step]:
 
 
 def read_step(rows: Rows) -> Step:
-    claimed: list[Claimed] = []
+    claimed: Rows = ()
     unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": [], "cancelled": []}
     paused: list[str] = []
     cursor = None
     scanned, scanned_to, due_in = 0, None, None
-    for row in rows:
+    for place, row in enumerate(rows, 1):
         verb = row[0]
-        if verb == "claimed":
-            claimed.append(Claimed._make(row))
-        elif verb == "scanned":
+        if verb == "scanned":
             scanned, scanned_to = row[2], row[5]
             due_in = None if row[12] is None else timedelta(seconds=row[12])
-        elif verb == "cursor":
+            claimed = rows[place:]  # all the rest
+            break
+        if verb == "cursor":
             cursor = (row[3], row[4], row[5], row[1])
         elif verb == "paused":
             paused.append(row[3])

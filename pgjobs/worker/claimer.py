@@ -11,7 +11,7 @@ from datetime import timedelta
 import psycopg
 
 from pgjobs.async_client import AsyncClient
-from pgjobs.calls import Step
+from pgjobs.calls import Rows, Step
 from pgjobs.connections import is_broken
 from pgjobs.errors import NotAllowed, PgjobsError
 from pgjobs.job import Claimed, Lease
@@ -31,7 +31,8 @@ RECONCILE_LIMIT = 10_000
 class Claimer:
     """Settles and claims for one worker on one connection, which is used for nothing else.
 
-    It knows which batches are still open, hence since when the worker holds claims (`claims_since`).
+    It knows which batches are still open, hence since when the worker holds claims (`claims_since`). What a claim brought
+    is read by `take`, not by `step`: so that the next request can be on its way before.
     """
 
     def __init__(self, outbox: Outbox, queues: tuple[str, ...], poll: timedelta) -> None:
@@ -45,6 +46,8 @@ class Claimer:
         self._poll = poll
         self._open: dict[str, int] = {}  # start of a batch -> its jobs not yet settled; in order of time
         self._batch_of: dict[Lease, str] = {}
+        self._arrived: list[tuple[str, int, Rows]] = []  # start of a batch, worker, its jobs; not yet taken
+        self.arrived = 0  # how many these are
         self._scanned_to: str | None = None
         self._doubtful = False
         self._client: AsyncClient | None = None
@@ -58,7 +61,7 @@ class Claimer:
         self.cursors = Cursors(self._queues)
         self.pace = Pace(self._poll.total_seconds(), time.monotonic())
         self.pace.idle = idle
-        self._doubtful = bool(self._batch_of) or self._doubtful
+        self._doubtful = bool(self._open) or self._doubtful
 
     @property
     def claims_since(self) -> str | None:
@@ -69,15 +72,27 @@ class Claimer:
 
     @property
     def held(self) -> set[Lease]:
-        """The leases this worker believes it holds: running jobs and unsettled outcomes."""
-        return set(self._batch_of)
+        """The leases this worker believes it holds: jobs that run or are to run, and unsettled outcomes."""
+        arrived = (Lease(row[1], row[2], worker) for _, worker, rows in self._arrived for row in rows)
+        return {*self._batch_of, *arrived}
 
     async def cancel_asked(self) -> list[tuple[int, int, str | None]]:
         """Return which runs of this worker are asked to stop: id, run, reason."""
         return await self._client_().cancel_asked(self.worker, RECONCILE_LIMIT)
 
-    async def step(self, free: int, closed: frozenset[str] = frozenset()) -> list[tuple[Lease, Claimed]]:
-        """Settle up to a batch of outcomes and claim up to `free` jobs, not from closed queues. Returns the claimed ones.
+    def take(self) -> list[tuple[Lease, Claimed]]:
+        """Take what has arrived, in the order it should be started."""
+        jobs: list[tuple[Lease, Claimed]] = []
+        for batch, worker, rows in self._arrived:
+            taken = [(Lease(row[1], row[2], worker), Claimed._make(row)) for row in rows]
+            self._batch_of.update(dict.fromkeys([lease for lease, _ in taken], batch))
+            jobs += taken
+        self._arrived.clear()
+        self.arrived = 0
+        return jobs
+
+    async def step(self, free: int, closed: frozenset[str] = frozenset()) -> int:
+        """Settle up to a batch of outcomes and claim up to `free` jobs, not from closed queues. Returns how many arrived.
 
         With free=0 it only settles. A connection error leaves the outcomes in the outbox and is raised.
         """
@@ -90,11 +105,11 @@ class Claimer:
         claims = free > 0 and worker == self.worker and began >= self.pace.claim_at
         try:
             if claims:
-                claimed, step = await self._settle_and_claim(entries, free, began, closed)
+                step = await self._settle_and_claim(entries, free, began, closed)
             elif entries:
-                claimed, step = [], await self._client_().settle(worker, settlement(entries))
+                step = await self._client_().settle(worker, settlement(entries))
             else:
-                return []
+                return 0
         except BaseException as error:
             if isinstance(error, PgjobsError) or is_broken(error) or not isinstance(error, Exception):
                 self.outbox.put_back(entries)
@@ -104,9 +119,9 @@ class Claimer:
                 raise
             log.warning("a batch of %d outcomes was refused (%s); settling one by one", len(entries), error)
             await self._settle_one_by_one(entries)
-            return []
+            return 0
         self._forget(entries, step)
-        return claimed
+        return len(step.rows)
 
     async def reconcile(self) -> int:
         """Compare what the database says this worker holds with what it knows, after a doubtful error and now and then.
@@ -147,9 +162,7 @@ class Claimer:
                 self.board.put_back({lease: said[lease] for lease in locked})
                 self.outbox.waiting |= locked
 
-    async def _settle_and_claim(
-        self, entries: list[Entry], free: int, began: float, closed: frozenset[str]
-    ) -> tuple[list[tuple[Lease, Claimed]], Step]:
+    async def _settle_and_claim(self, entries: list[Entry], free: int, began: float, closed: frozenset[str]) -> Step:
         pace = self.pace
         head = pace.sweep_due(began)
         for queue, since in pace.take_late(began).items():
@@ -164,11 +177,11 @@ class Claimer:
         pace.claimed(step, free, idle, head, began, time.monotonic())
         assert step.scanned_to is not None
         self._scanned_to = step.scanned_to
-        claimed = [(Lease(job.id, job.run, self.worker), job) for job in step.claimed]
-        if claimed:
-            self._open[step.scanned_to] = self._open.get(step.scanned_to, 0) + len(claimed)
-            self._batch_of.update(dict.fromkeys([lease for lease, _ in claimed], step.scanned_to))
-        return claimed, step
+        if step.rows:
+            self._open[step.scanned_to] = self._open.get(step.scanned_to, 0) + len(step.rows)
+            self._arrived.append((step.scanned_to, self.worker, step.rows))
+            self.arrived += len(step.rows)
+        return step
 
     async def _settle_one_by_one(self, entries: list[Entry]) -> None:
         """Find the outcome that spoils the batch, and make it a failed attempt."""
@@ -227,7 +240,8 @@ class Claimer:
 
     def _close(self, leases: Iterable[Lease]) -> None:
         """These are over: their batches hold the fewer."""
-        for batch, count in Counter([self._batch_of.pop(lease, None) for lease in leases]).items():
+        forget = self._batch_of.pop
+        for batch, count in Counter([forget(lease, None) for lease in leases]).items():
             if batch is not None:
                 self._open[batch] -= count
                 if not self._open[batch]:

@@ -72,7 +72,7 @@ class Pace:
         if scan_idle is not None:
             self.idle = scan_idle
             self._idle_since, self._rechecks = now, 0
-        count = len(step.claimed)
+        count = len(step.rows)
         self.full = count == limit or step.cursor is not None
         if self.full:
             self._want_idle = False

@@ -11,6 +11,7 @@ from typing import Any
 from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Release
 from pgjobs.task import Task
+from pgjobs.worker.ahead import Ahead
 from pgjobs.worker.claimer import Claimer
 from pgjobs.worker.events import Events
 from pgjobs.worker.runner import Runner
@@ -31,6 +32,7 @@ class Runs:
         stop: Stop, on_end: Callable[[], None],
     ) -> None:  # fmt: skip
         self.strays = Strays()
+        self.ahead = Ahead()
         self._tasks = tasks
         self._runner = runner
         self._slots = slots
@@ -52,13 +54,28 @@ class Runs:
         # Not by the loop's create_task: an application's loop may have a task factory that begins to run at once.
         self._running[lease] = asyncio.Task(self._run(lease, job, task))
 
+    def hold(self, jobs: list[tuple[Lease, Claimed]]) -> None:
+        """Keep these jobs until there are slots for them."""
+        self.ahead.hold(jobs, time.monotonic())
+
+    def begin(self, free: int) -> None:
+        """Start so many of them."""
+        for _ in range(min(free, len(self.ahead))):
+            self._start_ahead()
+
+    def give_back(self) -> None:
+        """Give back, uncounted, what was claimed and has not begun."""
+        for lease, job in self.ahead.give_up():
+            self._claimer.outbox.put(Entry(lease, job, Release(), self._tasks.get(job.task)))
+
     def cancel(self, lease: Lease, reason: str | None) -> bool:
         """Stop a run that somebody wants cancelled, or ask it to stop; once. Return whether that was news."""
         running = self._running.get(lease)
         return running is not None and self._runner.cancel(lease.id, lease.run, reason, running)
 
     def cut_short(self) -> None:
-        """Cut short what runs; its outcome is to give it back."""
+        """Cut short what runs; its outcome is to give it back, like what has not begun."""
+        self.give_back()
         for running in self._running.values():
             running.cancel()
 
@@ -67,8 +84,10 @@ class Runs:
         if self._running:
             await asyncio.wait(self._running.values(), timeout=timeout)
 
-    def let_go_of_strays(self) -> None:
+    def let_go(self) -> None:
         """Give back, uncounted, what found no slot in time; and at a stop all of it."""
+        if self.ahead and (self._stop or time.monotonic() >= self.ahead.late_at()):
+            self.give_back()
         for lease, job in self.strays.take_late(all=bool(self._stop)):
             self._claimer.outbox.put(Entry(lease, job, Release(), self._tasks.get(job.task)))
 
@@ -82,7 +101,13 @@ class Runs:
         if task is not None and self._slots.give_back(task.options_.executor):
             self._slot_freed()
         self._claimer.outbox.put(entry)
+        if self.ahead and not self._stop:
+            self._start_ahead()
         self._on_end()
+
+    def _start_ahead(self) -> None:
+        if (job := self.ahead.take()) is not None:
+            self.start(*job)
 
     def _slot_freed(self) -> None:
         """An executor that was full has a slot again: start what was held for it, or claim for it."""

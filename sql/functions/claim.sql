@@ -1,4 +1,5 @@
 -- claim: gives a worker up to p_limit jobs that are due, each with a new run, under the worker's lease.
+-- Where outcomes are due too, it settles them first, in the same round trip and commit; see settle.
 --
 -- p_queues, p_ranks, p_after_at, p_after_id are parallel arrays, one element per queue and rank in the order to scan;
 -- (after_at, after_id) is the cursor: nothing at or before it is looked at, so dead index entries behind it cost nothing.
@@ -6,12 +7,12 @@
 -- p_idle: true takes the idle locks (shared, session) before it looks, so that what commits after the look wakes the
 -- worker; false lets them go; null leaves them as they are.
 --
--- Returns rows that say what happened:
---   claimed   a job, in the order it should be started
+-- Returns what settle returns, and then rows that say what happened; what the next claim needs to know comes first:
 --   paused    a queue that was left out: its cursors must begin at the head when it runs again
 --   cursor    the entry (queue, rank) at which the limit was reached, and where its next scan begins
---   scanned   last and always: run = how many entries were scanned to their end; at = where their next scan begins;
+--   scanned   always: run = how many entries were scanned to their end; at = where their next scan begins;
 --             seconds = until the next job falls due (null if none does within ten minutes, or if the limit was reached)
+--   claimed   a job, in the order it should be started: as the entries were given, by available_at and id in each
 --
 -- I2: one lease per job; FOR UPDATE SKIP LOCKED lets two claimers never meet. I4: run rises by one.
 -- I5: due is what the clock of the database says. A cursor ahead of that clock is ignored (the clock was set back).
@@ -22,9 +23,10 @@
 --     exclusively: nobody parks a job behind the last look into the line (docs/adr/0010).
 -- I11: never waits. The shared advisory lock on the worker is tried; rescue holds it exclusively while it takes the
 --     worker's jobs back, so no job can be claimed for a worker that is being given up.
-create or replace function pgjobs.claim_v1(
-    p_worker integer, p_limit integer, p_queues text[], p_ranks smallint[],
-    p_after_at timestamptz[], p_after_id bigint[], p_overlap interval, p_idle boolean)
+create or replace function pgjobs.settle_and_claim_v1(
+    p_worker integer, p_ids bigint[], p_runs integer[], p_results jsonb, p_keep boolean[], p_others jsonb,
+    p_limit integer, p_queues text[], p_ranks smallint[], p_after_at timestamptz[], p_after_id bigint[],
+    p_overlap interval, p_idle boolean)
 returns table (verb text, id bigint, run integer, queue text, rank smallint, at text, task text, payload text,
                priority smallint, attempts smallint, crashes smallint, max_attempts smallint, seconds double precision,
                enqueued_at text, metadata text, version smallint)
@@ -47,6 +49,14 @@ declare
     v_stopped text[];     -- tasks that are paused
     v_parks text[];       -- those of them whose jobs we may park
 begin
+    -- Outcomes first, so that the slots they free can be filled.
+    if p_ids is not null or p_others is not null then
+        for verb, id, run in select s.verb, s.id, s.run
+                             from pgjobs.settle_v1(p_worker, p_ids, p_runs, p_results, p_keep, p_others) s loop
+            return next;
+        end loop;
+    end if;
+
     -- Before the idle locks: they are the session's, and an error does not give them back.
     -- First the lock and then the row: what a rescue did that had the lock before is seen.
     if pg_try_advisory_xact_lock_shared('pgjobs.workers'::regclass::oid::int, p_worker) then
@@ -118,24 +128,7 @@ begin
         end if;
     end if;
 
-    if v_tids is not null then
-        return query
-            with claimed as (
-                update pgjobs.jobs j
-                set status = 'running', run = j.run + 1, worker = p_worker,
-                    claimed_at = greatest(v_now, v_since)  -- where leases and rescue look, also when the clock was set back
-                where j.ctid = any (v_tids)
-                returning j.id, j.run, j.queue, j.rank, j.available_at, j.task, j.payload, j.priority, j.attempts, j.crashes,
-                          j.max_attempts, j.timeout, j.enqueued_at, j.metadata, j.version
-            )
-            select 'claimed', c.id, c.run, c.queue, c.rank, c.available_at::text, c.task, c.payload::text, c.priority,
-                   c.attempts, c.crashes, c.max_attempts, extract(epoch from c.timeout)::double precision,
-                   c.enqueued_at::text, c.metadata::text, c.version
-            from claimed c
-            order by c.rank, c.available_at, c.id;
-    end if;
-
-    verb := 'paused';
+    verb := 'paused'; id := null; run := null;
     foreach queue in array v_paused loop
         return next;
     end loop;
@@ -161,7 +154,37 @@ begin
         seconds := extract(epoch from v_due - v_now);
     end if;
     return next;
+
+    if v_tids is not null then
+        -- Row by row in the order they were picked, which is the order of a nested loop: nothing is sorted or kept aside.
+        return query
+            update pgjobs.jobs j
+            set status = 'running', run = j.run + 1, worker = p_worker,
+                claimed_at = greatest(v_now, v_since)  -- where leases and rescue look, also when the clock was set back
+            from unnest(v_tids) picked(tid)
+            where j.ctid = picked.tid
+            returning 'claimed', j.id, j.run, j.queue, j.rank, j.available_at::text, j.task, j.payload::text, j.priority,
+                      j.attempts, j.crashes, j.max_attempts, extract(epoch from j.timeout)::double precision,
+                      j.enqueued_at::text, j.metadata::text, j.version;
+    end if;
 end
+$$;
+
+comment on function pgjobs.settle_and_claim_v1(integer, bigint[], integer[], jsonb, boolean[], jsonb, integer, text[],
+    smallint[], timestamptz[], bigint[], interval, boolean) is
+    'Settle what a worker has finished, and claim up to so many due jobs for it, starting at its cursors.';
+
+-- The same with nothing to settle.
+create or replace function pgjobs.claim_v1(
+    p_worker integer, p_limit integer, p_queues text[], p_ranks smallint[],
+    p_after_at timestamptz[], p_after_id bigint[], p_overlap interval, p_idle boolean)
+returns table (verb text, id bigint, run integer, queue text, rank smallint, at text, task text, payload text,
+               priority smallint, attempts smallint, crashes smallint, max_attempts smallint, seconds double precision,
+               enqueued_at text, metadata text, version smallint)
+language sql volatile
+as $$
+    select * from pgjobs.settle_and_claim_v1(
+        p_worker, null, null, null, null, null, p_limit, p_queues, p_ranks, p_after_at, p_after_id, p_overlap, p_idle)
 $$;
 
 comment on function pgjobs.claim_v1(integer, integer, text[], smallint[], timestamptz[], bigint[], interval, boolean) is

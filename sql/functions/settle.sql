@@ -32,52 +32,81 @@ set plan_cache_mode = force_generic_plan set jit = off
 as $$
 #variable_conflict use_column
 declare
-    v_now     timestamptz := pgjobs.now();
-    v_slot    smallint := pgjobs.history_slot(v_now);
-    v_settled bigint[];  -- by their places in the call
-    v_failed  bigint[];  -- finished jobs that may have rows in attempts: any earlier run may have failed, also
-                         -- before a retry of the dead letter, which counts attempts anew
-    v_queue   text;
+    v_now   timestamptz := pgjobs.now();
+    v_slot  smallint := pgjobs.history_slot(v_now);
+    v_ids   bigint[];   -- what was settled
+    v_runs  integer[];
+    v_more_ids  bigint[];
+    v_more_runs integer[];
+    v_failed bigint[];  -- those of them that may have rows in attempts
 begin
     if p_ids is not null and cardinality(p_ids) > 0 then
-        with given as (
-            select g.id, g.run, coalesce(g.keep, true) as keep, g.ord
-            from rows from (unnest(p_ids), unnest(p_runs), unnest(p_keep)) with ordinality as g(id, run, keep, ord)
-        ), locked as materialized (
-            -- Row by row through the primary key, also where the planner believes the table to be empty: a subquery with
-            -- a limit is not turned around.
-            select j.tid, g.keep, g.ord
-            from (select * from given order by id) g
-            cross join lateral (
-                select j.ctid as tid from pgjobs.jobs j
-                where j.id = g.id and j.run = g.run and j.worker = p_worker
-                limit 1
-                for update skip locked
-            ) j
-        ), gone as (
-            delete from pgjobs.jobs j using locked l where j.ctid = l.tid
-            returning j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes, j.priority,
-                      j.queue, j.task, j.payload, j.metadata, j.version, j.progress, l.keep, l.ord
-        ), kept as (
-            insert into pgjobs.job_history (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
-                                            max_attempts, crashes, priority, status, queue, task, payload, metadata,
-                                            version, progress, result, errors)
-            select v_slot, g.id, g.enqueued_at, g.claimed_at, v_now, g.worker, g.run, g.attempts,
-                   g.max_attempts, g.crashes, g.priority, 'completed', g.queue, g.task, g.payload, g.metadata,
-                   g.version, g.progress, nullif(p_results -> (g.ord - 1)::integer, 'null'),
-                   case when g.run > 1 then pgjobs.errors_of(g.id) end
-            from gone g
-            where g.keep
-        )
-        select array_agg(g.ord), array_agg(g.id) filter (where g.run > 1)
-        into v_settled, v_failed
-        from gone g;
-        if v_failed is not null then
+        if p_keep is null or true = any (p_keep) then
+            with given as (
+                select g.id, g.run, g.ord
+                from rows from (unnest(p_ids), unnest(p_runs), unnest(p_keep)) with ordinality as g(id, run, keep, ord)
+                where coalesce(g.keep, true)
+            ), locked as materialized (
+                -- Row by row through the primary key, also where the planner believes the table to be empty: a subquery with
+                -- a limit is not turned around.
+                select j.tid, g.ord
+                from (select * from given order by id) g
+                cross join lateral (
+                    select j.ctid as tid from pgjobs.jobs j
+                    where j.id = g.id and j.run = g.run and j.worker = p_worker
+                    limit 1
+                    for update skip locked
+                ) j
+            ), gone as (
+                delete from pgjobs.jobs j using locked l where j.ctid = l.tid
+                returning j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes, j.priority,
+                          j.queue, j.task, j.payload, j.metadata, j.version, j.progress, l.ord
+            ), kept as (
+                insert into pgjobs.job_history as h (slot, id, enqueued_at, claimed_at, finished_at, worker, run, attempts,
+                                                max_attempts, crashes, priority, status, queue, task, payload, metadata,
+                                                version, progress, result, errors)
+                select v_slot, g.id, g.enqueued_at, g.claimed_at, v_now, g.worker, g.run, g.attempts,
+                       g.max_attempts, g.crashes, g.priority, 'completed', g.queue, g.task, g.payload, g.metadata,
+                       g.version, g.progress, nullif(p_results -> (g.ord - 1)::integer, 'null'),
+                       case when g.run > 1 then pgjobs.errors_of(g.id) end
+                from gone g
+                returning h.id, h.run
+            )
+            select array_agg(k.id), array_agg(k.run) into v_ids, v_runs from kept k;
+        end if;
+        if p_keep is not null and false = any (p_keep) then
+            -- The same for those of which nothing is kept.
+            with given as (
+                select g.id, g.run
+                from rows from (unnest(p_ids), unnest(p_runs), unnest(p_keep)) as g(id, run, keep)
+                where not g.keep
+            ), locked as materialized (
+                select j.tid
+                from (select * from given order by id) g
+                cross join lateral (
+                    select j.ctid as tid from pgjobs.jobs j
+                    where j.id = g.id and j.run = g.run and j.worker = p_worker
+                    limit 1
+                    for update skip locked
+                ) j
+            ), gone as (
+                delete from pgjobs.jobs j using locked l where j.ctid = l.tid
+                returning j.id, j.run
+            )
+            select array_agg(g.id), array_agg(g.run) into v_more_ids, v_more_runs from gone g;
+            v_ids := v_ids || v_more_ids;
+            v_runs := v_runs || v_more_runs;
+        end if;
+        -- Any earlier run may have failed, also before a retry of the dead letter, which counts attempts anew.
+        v_failed := array(select s.id from rows from (unnest(v_ids), unnest(v_runs)) as s(id, run) where s.run > 1);
+        if v_failed <> '{}' then
             delete from pgjobs.attempts a where a.job_id = any (v_failed);
         end if;
         perform pgjobs.tell_finished(p_ids);
-        if cardinality(v_settled) is distinct from cardinality(p_ids) then
-            return query select * from pgjobs.unsettled(p_worker, p_ids, p_runs, v_settled);
+        if cardinality(v_ids) is distinct from cardinality(p_ids) then
+            return query select * from pgjobs.unsettled(p_worker, p_ids, p_runs, array(
+                select g.ord from rows from (unnest(p_ids), unnest(p_runs)) with ordinality as g(id, run, ord)
+                where (g.id, g.run) in (select s.id, s.run from rows from (unnest(v_ids), unnest(v_runs)) as s(id, run))));
         end if;
     end if;
 

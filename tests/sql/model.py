@@ -425,9 +425,9 @@ class Machine(RuleBasedStateMachine):
             if job.task in self.paused_tasks:
                 job.status, job.line = "waiting", f"task/{job.task}"
                 self._saw("parked")
-        expected = sorted(
-            (job for job in picked if job.status == "ready"), key=lambda job: (job.rank, job.available_at, job.id)
-        )
+        expected = [
+            job for job in picked if job.status == "ready"
+        ]  # rank by rank, queue by queue, as they were looked for
         assert step.claimed == [
             Claimed(
                 "claimed", job.id, job.run + 1, job.queue, job.rank or 0, claimed.available_at, job.task,

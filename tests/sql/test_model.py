@@ -12,7 +12,7 @@ from tests.sql.model import WORTH, machine_on, profile
 
 def test_the_sql_does_what_the_model_says(connect: Connect) -> None:
     machine = machine_on(connect)
-    run_state_machine_as_test(machine, settings=profile(100, 50))
+    run_state_machine_as_test(machine, settings=profile(120, 50))
     assert sorted(WORTH - set(machine.happened)) == []
 
 

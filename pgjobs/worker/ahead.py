@@ -1,0 +1,64 @@
+"""Jobs claimed ahead of free slots, so that the slots stay busy while the database works.
+
+Bounded by time, not by a setting: as many as the slots get through while a claim makes its round trip, measured. So a worker
+of short jobs holds hundreds for a few milliseconds, and one whose jobs take long holds none. Only behind a claim that was
+full: while every job that is due finds a slot, here or in another worker, nothing is held back from it. What finds no slot
+within a moment all the same (the jobs have become longer) goes back uncounted, and so does all of it when the worker stops.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from pgjobs.job import Claimed, Lease
+
+MOST = 1_000  # jobs; more do not make a claim cheaper
+ROUND_TRIPS = 2.0  # one under way, and one to come
+PATIENCE = 0.25  # seconds a job may wait here
+WEIGHT = 0.3  # of the newest measurement
+
+
+class Ahead:
+    """The jobs, oldest first, and how many there may be. Times are seconds of a monotonic clock, handed in."""
+
+    def __init__(self) -> None:
+        self._jobs: deque[tuple[float, Lease, Claimed]] = deque()  # since when it waits, and what
+        self.most = 0
+        self._rate = 0.0  # jobs a second that the slots get through
+        self._took = 0.0  # seconds a full claim takes
+        self._began: float | None = None  # when the last full claim was sent
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def claimed(self, settled: int, began: float, now: float, full: bool) -> None:
+        """Learn from a claim: how many outcomes it settled, from when to when it was under way, whether it was full."""
+        if full:
+            self._took += WEIGHT * ((now - began) - self._took)
+            if self._began is not None:
+                self._rate += WEIGHT * (settled / (began - self._began) - self._rate)
+            self._began = began
+            self.most = min(MOST, int(self._rate * self._took * ROUND_TRIPS))
+        else:
+            self._began = None
+            self.most = 0
+
+    def hold(self, jobs: Iterable[tuple[Lease, Claimed]], now: float) -> None:
+        """Keep these until there are slots."""
+        self._jobs.extend((now, lease, job) for lease, job in jobs)
+
+    def take(self) -> tuple[Lease, Claimed] | None:
+        """Take the one that has waited longest."""
+        return self._jobs.popleft()[1:] if self._jobs else None
+
+    def late_at(self) -> float:
+        """Return when the first of them will have waited too long."""
+        return self._jobs[0][0] + PATIENCE
+
+    def give_up(self) -> list[tuple[Lease, Claimed]]:
+        """Take all of them, to be given back; and hold no more until full claims show anew how many may be held."""
+        jobs = [job[1:] for job in self._jobs]
+        self._jobs.clear()
+        self.most, self._rate, self._began = 0, 0.0, None
+        return jobs
