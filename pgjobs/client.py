@@ -24,7 +24,7 @@ class Client:
 
     def enqueue(self, spec: Spec) -> JobId:
         """Put one job into its queue and return its id."""
-        return run(self._runner, calls.enqueue(spec))
+        return run(self._runner, calls.enqueue(spec, self._runner.is_alone()))
 
     def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
         """Put many jobs into their queues, all or none, and return their ids in the order given."""
