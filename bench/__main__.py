@@ -124,9 +124,14 @@ def bench(given: argparse.Namespace) -> int:
             measure(scenario, context, given.runs, note, given.case)
     finish(result, out)
     print(f"The result is in {out}.", file=sys.stderr)
-    if given.compare is None:
+    return verdict(given.compare, result)
+
+
+def verdict(saved: Path | None, result: Result) -> int:
+    """Compare with a saved result, if one is named: 1 if anything is lost."""
+    if saved is None:
         return 0
-    changes = compare(Result.read(given.compare), result)
+    changes = compare(Result.read(saved), result)
     print(told(changes))
     return int(any(change.is_loss for change in changes))
 
@@ -143,12 +148,14 @@ def finish(result: Result, out: Path) -> None:
 
 
 def again(given: argparse.Namespace) -> int:
-    """Nothing is measured: the report of a saved result is written anew, or put into the README."""
-    if given.report:
-        finish(Result.read(given.report), given.report)
+    """Nothing is measured: the report of a saved result is written anew and compared, or put into the README."""
     if given.into_readme:
         into_readme(given.into_readme)
-    return 0
+    if given.report is None:
+        return 0
+    result = Result.read(given.report)
+    finish(result, given.report)
+    return verdict(given.compare, result)
 
 
 def words(system: System) -> dict[str, Any]:

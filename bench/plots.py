@@ -119,7 +119,7 @@ def held(result: Result, medians: dict[Key, Median]) -> Any:
     if not runs:
         return None
     figure, all_axes = new(2)
-    for axes, case in zip(all_axes, ("snapshot held", "no snapshot held"), strict=True):
+    for axes, case in zip(all_axes, ("snapshot held", "nothing held"), strict=True):
         for system in dict.fromkeys(run.system for run in runs):
             rounds = [run.figures["rounds jobs/s"] for run in runs if (run.case, run.system) == (case, system)]
             if rounds:

@@ -15,7 +15,7 @@ def cases(system: System, bench: Bench) -> Sequence[Case]:
     """With the snapshot and without, of those that are on PostgreSQL."""
     if system.kind != "postgresql":
         return []
-    return [Case("snapshot held", {"held": True}), Case("no snapshot held", {"held": False})]
+    return [Case("snapshot held", {"held": True}), Case("nothing held", {"held": False})]
 
 
 def run(bench: Bench, system: System, case: Case) -> Figures:

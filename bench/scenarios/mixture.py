@@ -37,7 +37,7 @@ def cases(system: System, bench: Bench) -> Sequence[Case]:
     """With the snapshot, and without for comparison."""
     if system.name != "pgjobs":
         return []
-    return [Case("snapshot held", {"held": True}), Case("no snapshot held", {"held": False})]
+    return [Case("snapshot held", {"held": True}), Case("nothing held", {"held": False})]
 
 
 def run(bench: Bench, system: System, case: Case) -> Figures:

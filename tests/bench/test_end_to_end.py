@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 import common
-from bench import meters
+from bench import machine, meters
 from bench.environments import ROOT, Environment
+from bench.results import Result, Run
 from bench.running import Failed, Program, crew
 from bench.scenarios import durations
 
@@ -64,6 +65,22 @@ def test_a_tiny_drain_of_pgjobs_and_the_bare_database(tmp_path: Path) -> None:
     assert "drain, 1 process: against the bare loop" in (tmp_path / "report.md").read_text()
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["system"] for line in printed] == ["pgjobs", "bare"]
+
+
+def test_saved_results_are_reported_and_compared_and_a_loss_is_the_exit_status(tmp_path: Path) -> None:
+    case = "1 process, nothing kept"
+    for folder, rate in (("old", 1000), ("same", 950), ("worse", 500)):
+        (tmp_path / folder).mkdir()
+        runs = [Run("drain", case, "pgjobs", i, {"jobs/s": rate}) for i in range(3)]
+        scenarios = {"drain": {"about": "Drains.", "parameters": {}}}
+        Result(machine.describe(), {"version": "180006"}, {}, scenarios, runs).write(tmp_path / folder)
+    saved = ["--compare", str(tmp_path / "old" / "result.json")]
+    for folder, status in (("same", 0), ("worse", 1)):
+        command = [sys.executable, "-m", "bench", "--report", str(tmp_path / folder), *saved]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == status, done.stderr
+        assert f"{status} of them a loss" in done.stdout
+        assert case in (tmp_path / folder / "report.md").read_text()
 
 
 def test_a_crew_adds_up_what_its_programs_say_and_ends_with_the_block() -> None:
