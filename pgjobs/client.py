@@ -24,13 +24,10 @@ class Client:
 
     def enqueue(self, spec: Spec) -> JobId:
         """Put one job into its queue and return its id."""
-        return run(self._runner, calls.enqueue(spec))
+        return run(self._runner, calls.enqueue(spec, self._runner.is_alone()))
 
     def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
-        """Put many jobs into their queues, all or none, and return their ids in the order given.
-
-        By COPY where that is possible; none is announced if `notify` is False.
-        """
+        """Put many jobs into their queues, all or none, and return their ids in the order given."""
         # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
         jobs = list(specs)
         if portions.are_for_copy(jobs) and self._runner.can_copy():

@@ -94,6 +94,13 @@ class Spec:
     notify: bool = True
     version: int | None = None  # of the payload; None means 1
 
+    def carrying(self, payload: str) -> Spec:
+        """Return the same job with other arguments. Every enqueue asks for it: dataclasses.replace takes three times as long."""
+        return Spec(
+            self.task, payload, self.queue, self.priority, self.delay, self.available_at, self.max_attempts, self.timeout,
+            self.metadata, self.notify, self.version,
+        )  # fmt: skip
+
 
 class FailedJob(TypedDict):
     """What a task named by `on_failure=` is told of the job that died: its one argument, `failed`."""

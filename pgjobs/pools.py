@@ -13,7 +13,7 @@ import select
 import threading
 import time
 import weakref
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, suppress
 from typing import Any
 
 import psycopg
@@ -76,9 +76,12 @@ class Pools:
         self.close()
 
     def _opened(self) -> Pool:
-        self._leave_parent()
-        with self._lock:
-            pool = self._pool = self._pool or self._open()
+        if self._pid != os.getpid():
+            self._leave_parent()
+        pool = self._pool
+        if pool is None:
+            with self._lock:  # those who come together open one
+                pool = self._pool = self._pool or self._open()
         return pool
 
     async def _async_opened(self) -> AsyncPool:
@@ -91,6 +94,12 @@ class Pools:
         return pool
 
     def _take(self, pool: Pool) -> psycopg.Connection[Any]:
+        with suppress(PoolTimeout):
+            connection = pool.getconn(PORTION)  # as a rule there is one
+            if not _has_ended(connection):
+                return connection
+            connection.close()
+            pool.putconn(connection)  # which replaces it
         patience = _Patience()
         while True:
             try:
@@ -108,6 +117,12 @@ class Pools:
             pool.putconn(connection)  # which replaces it
 
     async def _take_async(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
+        with suppress(PoolTimeout):
+            connection = await pool.getconn(PORTION)
+            if not _has_ended(connection):
+                return connection
+            await connection.close()
+            await pool.putconn(connection)
         patience = _Patience()
         while True:
             try:

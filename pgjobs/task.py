@@ -125,7 +125,7 @@ class Task(Generic[P, R]):
 
     def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> Spec:
         """Return the job without enqueuing it, for `app.enqueue_many`."""
-        return dataclasses.replace(self._defaults, payload=self._payload(args, kwargs))
+        return self._defaults.carrying(self._payload(args, kwargs))
 
     def options(
         self,
@@ -301,7 +301,7 @@ class Bound(Generic[P, R]):
 
     def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> Spec:
         """Return the job without enqueuing it, for `app.enqueue_many`."""
-        return dataclasses.replace(self._defaults, payload=self._task._payload(args, kwargs))
+        return self._defaults.carrying(self._task._payload(args, kwargs))
 
 
 def _check_function(task: Task[Any, Any]) -> None:

@@ -6,6 +6,9 @@ The server is the embedded one, or the one that PGJOBS_TEST_DSN names (its role 
 from __future__ import annotations
 
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -23,10 +26,16 @@ from pgjobs.testing import Clock as Clock
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _server: EmbeddedPostgres | None = None
+_compiled: str | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    global _server
+    global _server, _compiled
+    if sys.dont_write_bytecode:
+        # Programs that tests start would compile all they import, each time. They share what the first ones compile, in a
+        # folder that goes with the tests, since beside the sources nothing is to be written.
+        _compiled = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="pgjobs-compiled-")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if not os.environ.get("PGJOBS_TEST_DSN"):
         # Tests lose nothing when the machine does: no fsync. Everything else as in production.
         settings = {"fsync": "off", "max_connections": "200", "max_prepared_transactions": "10"}
@@ -41,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    if _compiled is not None:
+        shutil.rmtree(_compiled, ignore_errors=True)
     if _server is not None:
         _server.stop(immediate=True)
         del os.environ["PGJOBS_TEST_DSN"]
@@ -62,13 +73,18 @@ postgresql = factories.postgresql("server")
 
 
 @pytest.fixture
-def dsn(postgresql: Connection) -> Iterator[str]:
+def dsn(own_database: str) -> Iterator[str]:
     """A database of this test's own with the schema in it. At the end no invariant may be broken."""
-    info = postgresql.info
-    dsn = make_conninfo(host=info.host, port=info.port, user=info.user, dbname=info.dbname, password=info.password)
-    yield dsn
-    with psycopg.connect(dsn, autocommit=True) as connection:
+    yield own_database
+    with psycopg.connect(own_database, autocommit=True) as connection:
         assert connection.execute("select * from pgjobs.violations").fetchall() == []
+
+
+@pytest.fixture
+def own_database(postgresql: Connection) -> str:
+    """A database that no other test sees, where those of a file share one; see tests/sql/one_database.py."""
+    info = postgresql.info
+    return make_conninfo(host=info.host, port=info.port, user=info.user, dbname=info.dbname, password=info.password)
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ export function print(line) {
 export async function main(verbs) {
   try {
     const { values, positionals } = parseArgs({
+      args: negativesJoined(process.argv.slice(2)),
       allowPositionals: true,
       options: Object.fromEntries(
         Object.entries(OPTIONS).map(([name, type]) => [name, { type: type === Boolean ? "boolean" : "string" }]),
@@ -58,6 +59,16 @@ export async function main(verbs) {
     console.error(error);
     process.exitCode = 1;
   }
+}
+
+// parseArgs() takes "-1" for an option unless it is joined to the name: "--priority=-1".
+function negativesJoined(given) {
+  const args = [];
+  for (const arg of given) {
+    if (/^-\d/.test(arg)) args.push(`${args.pop()}=${arg}`);
+    else args.push(arg);
+  }
+  return args;
 }
 
 /** The queue of the job with this number: all in one, or round robin. */

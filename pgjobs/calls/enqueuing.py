@@ -6,19 +6,35 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from pgjobs.calls.call import Call
+from pgjobs.calls.call import Call, Rows
 from pgjobs.job import JobId, Spec
 
 
-def enqueue(spec: Spec) -> Call[JobId]:
-    """Put one job into its queue; returns its id."""
+def enqueue(spec: Spec, alone: bool = False) -> Call[JobId]:
+    """Put one job into its queue; returns its id. `alone` if the call is a transaction by itself, for sure."""
+    given = (spec.delay, spec.available_at, spec.max_attempts, spec.timeout, spec.metadata, spec.version)
+    if spec.notify and given == _NOTHING:
+        # Most are like this, and what is not sent costs nothing.
+        return Call(_PLAIN_ALONE if alone else _PLAIN, (spec.task, spec.payload, spec.queue, int(spec.priority)), _id)
     return Call(
         "select pgjobs.enqueue_v1(%s::text, %s::jsonb, %s::text, %s::integer, %s::interval,"
-        " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean, %s::integer)",
+        " %s::timestamptz, %s::integer, %s::interval, %s::jsonb, %s::boolean, %s::integer, %s::boolean)",
         (spec.task, spec.payload, spec.queue, int(spec.priority), spec.delay, spec.available_at,
-         spec.max_attempts, spec.timeout, spec.metadata, spec.notify, spec.version),
-        lambda rows: JobId(rows[0][0]),
+         spec.max_attempts, spec.timeout, spec.metadata, spec.notify, spec.version, alone),
+        _id,
     )  # fmt: skip
+
+
+_NOTHING = (None,) * 6
+_PLAIN, _PLAIN_ALONE = (
+    "select pgjobs.enqueue_v1(%s::text, %s::jsonb, %s::text, %s::integer, null::interval, null::timestamptz, null::integer,"
+    f" null::interval, null::jsonb, true, null::integer, {alone})"
+    for alone in ("false", "true")
+)
+
+
+def _id(rows: Rows) -> JobId:
+    return JobId(rows[0][0])
 
 
 def enqueue_many(specs: Iterable[Spec], notify: bool = True) -> Call[list[JobId]]:

@@ -31,6 +31,9 @@ class AsyncpgRunner:
         transaction: AbstractAsyncContextManager[Any] = self.connection.transaction()
         return transaction
 
+    def is_alone(self) -> bool:
+        return not self.in_transaction()
+
     def can_copy(self) -> bool:
         return True
 

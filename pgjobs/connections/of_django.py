@@ -40,6 +40,9 @@ class DjangoRunner:
         block: AbstractContextManager[Any] = sys.modules["django.db.transaction"].atomic(using=self.connection.alias)
         return block
 
+    def is_alone(self) -> bool:
+        return not self.in_transaction()
+
     def can_copy(self) -> bool:
         return True
 

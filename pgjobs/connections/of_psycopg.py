@@ -34,11 +34,14 @@ class PsycopgRunner:
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
 
+    def is_alone(self) -> bool:
+        return not _in_transaction(self.connection) and _in_no_pipeline(self.connection)
+
     def transaction(self) -> AbstractContextManager[Any]:
         return self.connection.transaction()
 
     def can_copy(self) -> bool:
-        return _can_copy(self.connection)
+        return _in_no_pipeline(self.connection)
 
     def copy(self, copy: Copy) -> None:
         by_psycopg(self.connection, copy)
@@ -61,11 +64,14 @@ class AsyncPsycopgRunner:
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
 
+    def is_alone(self) -> bool:
+        return not _in_transaction(self.connection) and _in_no_pipeline(self.connection)
+
     def transaction(self) -> AbstractAsyncContextManager[Any]:
         return self.connection.transaction()
 
     def can_copy(self) -> bool:
-        return _can_copy(self.connection)
+        return _in_no_pipeline(self.connection)
 
     async def copy(self, copy: Copy) -> None:
         await by_async_psycopg(self.connection, copy)
@@ -100,7 +106,7 @@ def _in_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnectio
     return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
 
 
-def _can_copy(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+def _in_no_pipeline(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     return connection.pgconn.pipeline_status == PipelineStatus.OFF
 
 

@@ -37,6 +37,9 @@ class SqlAlchemyRunner:
     def in_transaction(self) -> bool:
         return _in_transaction(self.connection)
 
+    def is_alone(self) -> bool:
+        return not self.in_transaction()
+
     def can_copy(self) -> bool:
         # Not where `run_sync` makes an async driver look like one that blocks.
         return self.connection.dialect.driver == "psycopg2" or isinstance(_driver(self.connection), psycopg.Connection)
@@ -73,6 +76,9 @@ class AsyncSqlAlchemyRunner:
 
     def in_transaction(self) -> bool:
         return _in_transaction(self._sync)
+
+    def is_alone(self) -> bool:
+        return not self.in_transaction()
 
     def can_copy(self) -> bool:
         return True

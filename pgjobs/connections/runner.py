@@ -20,6 +20,9 @@ class Runner(Protocol):
     def in_transaction(self) -> bool:
         """Whether what runs next belongs to a transaction that somebody else will commit."""
 
+    def is_alone(self) -> bool:
+        """Whether what runs next is a transaction by itself, for sure."""
+
     def transaction(self) -> AbstractContextManager[Any]:
         """Return a block whose statements are one transaction; only for use when `in_transaction` says no."""
 
@@ -36,6 +39,8 @@ class AsyncRunner(Protocol):
     async def rows(self, sql: str, params: tuple[Any, ...]) -> Rows: ...
 
     def in_transaction(self) -> bool: ...
+
+    def is_alone(self) -> bool: ...
 
     def transaction(self) -> AbstractAsyncContextManager[Any]: ...
 

@@ -66,7 +66,7 @@ class InMemory:
         return id
 
     def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
-        """Put many jobs into their queues in one statement and return their ids in the order given."""
+        """Put many jobs into their queues, all or none, and return their ids in the order given."""
         return self._add(list(specs))
 
     def job(self, id: int) -> Job:

@@ -67,7 +67,7 @@ class Inline(InMemory):
         return id
 
     def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
-        """Put many jobs into their queues in one statement and return their ids in the order given."""
+        """Put many jobs into their queues, all or none, and return their ids in the order given."""
         ids = super().enqueue_many(specs, notify)
         self._run(ids)
         return ids

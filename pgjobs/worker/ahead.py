@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from pgjobs.job import Claimed, Lease
 
 MOST = 1_000  # jobs; more do not make a claim cheaper
-ROUND_TRIPS = 2.0  # one under way, and one to come
+ROUND_TRIPS = 3.0  # one under way, one to come, and one more, or it could not grow
 PATIENCE = 0.25  # seconds a job may wait here
-WEIGHT = 0.3  # of the newest measurement
+WEIGHT = 0.5  # of the newest measurement
 
 
 class Ahead:

@@ -25,6 +25,10 @@ class Run(Entry):
 
     __slots__ = ("asked", "watch", "work")
 
+    # It is itself and no other, whatever they have in common.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     def __init__(self, lease: Lease, job: Claimed, task: Task[Any, Any] | None) -> None:
         self.lease = lease
         self.job = job

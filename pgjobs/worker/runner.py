@@ -86,6 +86,7 @@ class Runner:
         elif type(outcome) is Failed:
             outcome = self._failed(run, outcome)
         run.outcome = outcome
+        run.work = None
         if run.watch is not None:
             self._events.ended(run)
         self._over(run)

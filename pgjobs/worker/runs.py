@@ -80,7 +80,8 @@ class Runs:
         """Cut short what runs; its outcome is to give it back, like what has not begun."""
         self.give_back()
         for run in list(self._running.values()):
-            self._runner.cut_short(run)
+            if run.lease in self._running:  # the end of one may show that of another
+                self._runner.cut_short(run)
 
     async def ended(self, timeout: float) -> None:
         """Wait until all of them have ended, or the time is up."""

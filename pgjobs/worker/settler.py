@@ -53,22 +53,22 @@ class Outbox:
 
         They are the caller's until put back.
         """
-        taken: list[Entry] = []
-        if self.waiting:
-            self._entries = deque(sorted(self._entries, key=lambda entry: entry.lease in self.waiting))
+        waiting = self.waiting
+        if waiting:
+            self._entries = deque(sorted(self._entries, key=lambda entry: entry.lease in waiting))
         entries = self._entries
         worker = entries[0].lease.worker if entries else 0
-        size = 0
-        while entries and len(taken) < limit:
-            entry = entries[0]
-            if entry.lease.worker != worker or entry.lease in self.waiting:
+        size = count = 0
+        for entry in entries:
+            if count == limit or entry.lease.worker != worker or (waiting and entry.lease in waiting):
                 break
-            if type(entry.outcome) is Done:
-                size += length(entry.outcome.result)
-                if taken and size > BATCH_LENGTH:
+            outcome = entry.outcome
+            if type(outcome) is Done and outcome.result != "null":
+                size += length(outcome.result)
+                if count and size > BATCH_LENGTH:
                     break
-            taken.append(entries.popleft())
-        return taken
+            count += 1
+        return [entries.popleft() for _ in range(count)]
 
     def leases(self) -> list[Lease]:
         """Return whose outcomes are here."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pgjobs.ending import forks_end_by_signals
 from pgjobs.errors import ConfigurationError, WorkerFailed
 from pgjobs.worker.event_loop import loop_factory, run_to_end
+from pgjobs.worker.garbage import seldom_collected
 from pgjobs.worker.worker import Worker
 
 
@@ -30,7 +31,7 @@ def run_until_stopped(worker: Worker) -> None:
         asyncio.get_running_loop()
         raise ConfigurationError("run_worker blocks, and here an event loop runs: use `async with app.worker()`.")
     worker.alone = True
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with seldom_collected(), asyncio.Runner(loop_factory=loop_factory()) as runner:
         loop = runner.get_loop()
         # Before anything runs: a KeyboardInterrupt that is raised later is a handler's, and not somebody's ^C.
         try:

@@ -1,10 +1,6 @@
 -- announce: at commit, tell the workers about the jobs that this transaction enqueued.
 -- It runs as a deferred constraint trigger for the one row per queue that enqueue flagged (wake), because what is to be
--- said is known only at commit: a worker may have gone idle since the insert, and a key may have grown old.
---   late    the key is more than 0.15 s old: claimers have scanned past it, so their cursors must go back to it,
---           whether a worker is idle or not (claimers look back 0.2 s by themselves, I8);
---   due     now or within the poll interval of two seconds: an idle worker is woken, once per queue and transaction;
---   later   nothing: a poll will find it.
+-- said is known only at commit: a worker may have gone idle since the insert, and a key may have grown old (is_told).
 -- I9: all of it is a hint; the sweep from the head finds what was never announced.
 create or replace function pgjobs.announce() returns trigger
 language plpgsql
@@ -12,18 +8,30 @@ as $$
 declare
     v_in interval := new.available_at - pgjobs.now();
 begin
-    if v_in < interval '-0.15 s' then
-        if pg_notification_queue_usage() < 0.5 then
-            perform pg_notify('pgjobs', json_build_object('queue', new.queue, 'since', new.available_at)::text);
-        end if;
-    elsif v_in <= interval '2 s' and pgjobs.waits(new.queue) then
-        perform pgjobs.wake(new.queue, greatest(extract(epoch from v_in), 0)::double precision);
+    if pgjobs.is_told(new.queue, v_in) then
+        perform pgjobs.tell(new.queue, new.available_at, v_in);
     end if;
     return null;
 end
 $$;
 
 comment on function pgjobs.announce() is 'Commit-time announcement of enqueued jobs, for the rows flagged wake.';
+
+-- tell: what they are told, of a late key how far to go back, else when it is due; unless the server's notification queue
+-- is filling (a full one would abort the caller's commit).
+create or replace function pgjobs.tell(p_queue text, p_available_at timestamptz, p_in interval) returns void
+language plpgsql volatile
+as $$
+begin
+    if pg_notification_queue_usage() < 0.5 then
+        perform pg_notify('pgjobs', (case
+            when p_in < interval '-0.15 s' then json_build_object('queue', p_queue, 'since', p_available_at)
+            else json_build_object('queue', p_queue, 'in', greatest(extract(epoch from p_in), 0)::double precision) end)::text);
+    end if;
+end
+$$;
+
+comment on function pgjobs.tell(text, timestamptz, interval) is 'Tell workers of a key of this queue that is due so long from now.';
 
 do $$
 begin

@@ -18,6 +18,9 @@ from click.testing import CliRunner, Result
 from psycopg.conninfo import make_conninfo
 
 from pgjobs.cli import main
+from tests.sql.one_database import one_database
+
+database, dsn = one_database()
 
 Cli = Callable[..., Result]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -91,8 +94,10 @@ def write_app(tmp_path: Path) -> WriteApp:
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     """Start the program: start("worker", "--drain"). Warnings are errors in it, too."""
+    if "dsn" in request.fixturenames:
+        request.getfixturevalue("dsn")  # which is to go after the programs that are connected to it
     with ExitStack() as stack:
 
         def call(*arguments: str, program: tuple[str, ...] = ("-m", "pgjobs"), **options: Any) -> Any:

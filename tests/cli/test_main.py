@@ -139,6 +139,7 @@ def test_a_database_without_the_schema_is_told_to_be_migrated(cli: Cli, empty: s
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.usefixtures("own_database")
 @pytest.mark.parametrize(
     ("version", "serves_from", "advice"), [(0, 0, "run `pgjobs migrate`"), (99, 98, "install a newer pgjobs")]
 )

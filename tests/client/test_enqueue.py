@@ -308,7 +308,9 @@ def test_plain_sql_is_a_full_citizen(face: Face, app: pgjobs.App, db: Connection
 
 
 def test_plain_sql_and_the_client_make_the_same_row(face: Face, task: Task, db: Connection) -> None:
-    face.enqueue(task, letter_id=7)
+    tx = face.connect()  # alone in a transaction it would be announced otherwise
+    face.enqueue(task.options(tx=tx), letter_id=7)
+    face.do(tx.commit())
     db.execute("select pgjobs.enqueue('read_letter', '{\"letter_id\": 7}', 'ocr')")
     one, two = db.execute(
         "select to_jsonb(j) - array['id', 'available_at', 'enqueued_at'] from pgjobs.jobs j order by id"

@@ -132,5 +132,5 @@ def test_one_job_that_must_not_be_announced_keeps_the_transaction_silent(
 def test_a_statement_is_bounded_by_the_bytes_of_its_payloads_and_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pgjobs.portions, "CHUNK_LENGTH", 1_000)
     for spec in Spec("t", "x" * 400), Spec("t", "é" * 200), Spec("t", "{}", metadata="é" * 199):
-        chunks, _ = pgjobs.portions.chunks([spec] * 5)
+        chunks = pgjobs.portions.chunks([spec] * 5)
         assert [len(chunk) for chunk in chunks] == [2, 2, 1]

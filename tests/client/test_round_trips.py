@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import sqlalchemy
 
 import pgjobs
-from pgjobs.portions import CHUNK
+from pgjobs.portions import CHUNK, COPY_FROM
 from tests.client.between import Between
 from tests.client.conftest import Backends, Face
 from tests.client.kinds import KINDS, Kind
@@ -90,14 +91,61 @@ def test_an_enqueue_on_a_connection_of_our_own_is_one_round_trip(
 
 
 def test_many_jobs_cost_a_round_trip_for_each_statements_worth(
-    face: Face, app: pgjobs.App, task: Task, trips: Trips
+    face: Face, app: pgjobs.App, task: Task, trips: Trips, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pgjobs.portions, "COPY_FROM", 20_000)
     connection = face.connect()
     face.do(connection.execute("select 1"))
     with trips.of(connection) as sent:
         face.enqueue_many(app, [task.spec(letter_id=7)] * 12_000, tx=connection)
     assert len(sent) == -(-12_000 // CHUNK) == 3
     face.do(connection.rollback())
+
+
+def test_jobs_that_are_copied_cost_the_same_few_round_trips_however_many_they_are(
+    face: Face, app: pgjobs.App, task: Task, trips: Trips
+) -> None:
+    connection = face.connect()
+    face.do(connection.execute("select 1"))
+    for count in COPY_FROM, 12_000:
+        with trips.of(connection) as sent:
+            face.enqueue_many(app, [task.spec(letter_id=7)] * count, tx=connection)
+        assert len(sent) == 2
+        assert "reserve_v1" in sent[0]
+        assert "copy pgjobs.jobs" in sent[1]
+    face.do(connection.rollback())
+    # On a connection of our own too: what is one statement needs no begin and no commit.
+    with face.client(app) as client:
+        connection = client._runner.connection
+    with trips.of(connection) as sent:
+        face.enqueue_many(app, [task.spec(letter_id=7)] * COPY_FROM)
+    assert len(sent) == 2
+
+
+def test_enqueues_that_are_made_at_once_in_a_pipeline_are_sent_at_once(dsn: str, task: Task) -> None:
+    between = Between(dsn)
+
+    async def enqueue() -> list[pgjobs.JobId]:
+        async with (
+            await psycopg.AsyncConnection.connect(between.dsn) as connection,
+            connection.pipeline() as pipeline,
+        ):
+            await connection.execute("select 1")
+            await pipeline.sync()
+            before = between.trips
+            bound = task.options(tx=connection)
+            ids = await asyncio.gather(*(bound.aenqueue(letter_id=number) for number in range(50)))
+            assert between.trips - before <= 3  # they can be told from 50, and the network may cut them
+            return ids
+
+    ids = asyncio.run(enqueue())
+    between.down()
+    assert ids == sorted(ids)
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "select id, (payload ->> 'letter_id')::integer from pgjobs.jobs order by id"
+        ).fetchall()
+    assert rows == list(zip(ids, range(50), strict=True))
 
 
 def test_an_enqueue_through_sqlalchemy_is_one_round_trip_besides_its_begin(dsn: str, task: Task, trips: Trips) -> None:

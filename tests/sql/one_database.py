@@ -1,7 +1,8 @@
 """One database for all tests of a file: to make one for each test takes ten times as long as the test.
 
-A file that wants it says `database, dsn = one_database()`. Between two tests the tables are emptied, ids begin at 1
-again, the clock runs as it should, and nobody else is connected; invariants are checked as everywhere.
+A file that wants it, or a conftest.py for all files beside it, says `database, dsn = one_database()`. Between two tests the
+tables are emptied, ids begin at 1 again, the clock runs as it should, and nobody else is connected; invariants are checked as
+everywhere. A test that changes the schema asks for a database of its own: @pytest.mark.usefixtures("own_database").
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ def one_database() -> tuple[Any, Any]:
             yield make_conninfo(**where, dbname=name)
 
     @pytest.fixture
-    def dsn(database: str) -> Iterator[str]:
+    def dsn(request: pytest.FixtureRequest) -> Iterator[str]:
+        if "own_database" in request.fixturenames:
+            own = request.getfixturevalue("own_database")
+            yield own
+            with psycopg.connect(own, autocommit=True) as connection:
+                assert connection.execute("select * from pgjobs.violations").fetchall() == []
+            return
+        database = request.getfixturevalue("database")
         yield database
         with psycopg.connect(database, autocommit=True) as connection:
             # A session that is closed goes a moment later, and its locks with it.

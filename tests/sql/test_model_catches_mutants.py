@@ -69,7 +69,7 @@ MUTANTS = {
     "a request does not outlast a failure": Mutant("settle_others", " or j.cancel_asked_at is not null then", " then"),
     "a rescue knows of no request": Mutant("rescue", "when j.cancel_asked_at is not null then 'cancelled'", ""),
     "any run may say its progress": Mutant("progress", "j.run = g.run and j.worker = p_worker", "j.worker = p_worker"),
-    "late commits are announced too late": Mutant("announce", "interval '-0.15 s'", "interval '-0.3 s'"),
+    "late commits are announced too late": Mutant("waits", "interval '-0.15 s'", "interval '-0.3 s'"),
     "only the first job of a queue is announced": Mutant(
         "flag_wake",
         "(current_setting('pgjobs.flags')::jsonb ->> p_queue)::timestamptz <= p_available_at",

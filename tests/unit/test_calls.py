@@ -21,6 +21,7 @@ CALLS: list[Call[Any]] = [  # in an order in which each finds what it needs: wor
     calls.register("w", "h", 1, "0", ["a", "b"], 5, timedelta(seconds=60)),
     calls.enqueue(Spec("t")),
     calls.enqueue_many([Spec("t"), Spec("t", delay=timedelta(seconds=5), metadata='{"a":1}')]),
+    calls.reserve([Spec("t"), Spec("t", delay=timedelta(seconds=5), metadata='{"a":1}')]),
     calls.job(1),
     calls.jobs(),
     calls.jobs("ready", "q", "t", 5),  # type: ignore[arg-type]

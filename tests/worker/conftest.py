@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 import pgjobs
+from tests.sql.one_database import one_database
+
+database, dsn = one_database()
 
 
 def run(main: Callable[[], Awaitable[Any]]) -> Any:

@@ -544,12 +544,14 @@ def test_a_worker_whose_threads_are_stuck_lets_the_rest_finish_and_ends(app: pgj
 
     async def main() -> None:
         nonlocal late
-        async with app.worker(concurrency={"async": 5, "thread": 5}, grace=60) as worker:
-            await stuck(worker, 3)
-            late = await other.aenqueue()
-            finish.set()
-            await asyncio.wait_for(worker._stop.asked.wait(), 30)
-        await app.aclose()
+        try:
+            async with app.worker(concurrency={"async": 5, "thread": 5}, grace=60) as worker:
+                await stuck(worker, 3)
+                late = await other.aenqueue()
+                finish.set()
+                await asyncio.wait_for(worker._stop.asked.wait(), 30)
+        finally:
+            await app.aclose()
 
     with pytest.raises(pgjobs.WorkerStuck, match="3 of its threads would not stop"):
         asyncio.run(main())

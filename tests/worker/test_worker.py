@@ -648,6 +648,7 @@ def test_a_worker_does_not_start_without_a_schema(postgresql: Connection) -> Non
         asyncio.run(app.make_worker().run())
 
 
+@pytest.mark.usefixtures("own_database")
 @pytest.mark.parametrize(("version", "serves", "error"), [(0, 0, pgjobs.SchemaTooOld), (9, 5, pgjobs.SchemaTooNew)])
 def test_a_worker_does_not_start_with_a_schema_that_does_not_fit(
     app: pgjobs.App, db: Connection, version: int, serves: int, error: type[Exception]

@@ -106,6 +106,7 @@ def work(options: Namespace) -> None:
     )
     with common.reporting(options, starts):
         worker.start()
+    starts.close()
     sys.exit(worker.exitcode)
 
 

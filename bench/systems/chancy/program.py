@@ -69,6 +69,10 @@ def job(n: int, options: Namespace) -> Job:
 
 
 async def enqueue(options: Namespace) -> None:
+    if options.clients == 1:  # its synchronous side takes less CPU
+        with application(1) as chancy:
+            common.enqueue_blocking(options, lambda n: chancy.sync_push(job(n, options)))
+        return
     async with application(options.clients) as chancy:
         await common.enqueue(options, lambda n: chancy.push(job(n, options)))
 

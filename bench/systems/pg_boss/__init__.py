@@ -18,8 +18,9 @@ SYSTEM = System(
     ),
     promises=(
         "At least once; a job is sent in the caller's transaction. A batch is completed or failed as a whole: if "
-        "the handler throws or the process dies, all 1,000 jobs run again (a dead process's after 15 minutes). "
-        "Finished jobs, with the batch's output, stay in the table for 7 days; it has no way to keep none."
+        "the handler throws or the process dies, all 1,000 run again, twice at most by default (a dead process's "
+        "after 15 minutes). Finished jobs, with the batch's output, stay in the table for 7 days; it has no way "
+        "to keep none."
     ),
     takes=frozenset({"delay", "priority", "queues", "stamps", "ms", "bulk", "clients"}),
     left="select exists (select from pgboss.job where name like 'bench%' and state < 'completed' and start_after <= now())",

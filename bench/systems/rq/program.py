@@ -67,6 +67,7 @@ def work(options: Namespace) -> None:
     with common.reporting(options, starts):
         common.out(ready=True)
         worker.work(logging_level="ERROR")
+    starts.close()
 
 
 if __name__ == "__main__":

@@ -1,242 +1,220 @@
 """The process executor: handlers in child processes, which can be killed and may crash without taking anyone along.
 
 Why not concurrent.futures: there one child that dies breaks the whole pool, and a running call cannot be ended.
-Each child serves one job at a time over a pipe of its own, and is used again, so that what a handler keeps warm in a
-global (a model, a connection) stays warm. Children are spawned, not forked: a fork would inherit the worker's sockets.
-A child is replaced when it has died or was killed, took more memory than a task may, or ran as many jobs as a task says.
+Each child serves one job after the other, and is used again, so that what a handler keeps warm in a global (a model, a
+connection) stays warm. Children are spawned, not forked: a fork would inherit the worker's sockets. A child is replaced
+when it has died or was killed, took more memory than a task may, or ran as many jobs as a task says.
+
+A child whose runs are short gets several orders ahead, so that it need not wait for the worker between them. What it has
+not begun is taken back when a run turns out to be long, and when the child dies: nothing waits behind a long run while
+another child could do it, and a crash costs one run.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import logging
-import multiprocessing
 import os
-import signal
-import sys
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from typing import Any
+import time
+from collections import deque
 
-from pgjobs.context import JobContext
-from pgjobs.errors import MemoryExceeded, ProcessDied
-from pgjobs.job import Claimed, Progress
-from pgjobs.outcome import Failed, Outcome
-from pgjobs.task import Task
-from pgjobs.worker.executors.child import Order, serve
-from pgjobs.worker.executors.executor import Awaiting
-from pgjobs.worker.executors.in_loop import timed_out
-from pgjobs.worker.executors.output import Output
+from pgjobs.errors import ProcessDied
+from pgjobs.outcome import Failed, Outcome, Release
+from pgjobs.worker.executors.children import SHORT, Child
+from pgjobs.worker.executors.executor import Executor
+from pgjobs.worker.executors.wire import CHUNK
 from pgjobs.worker.run import Run
 
-log = logging.getLogger("pgjobs.worker")
+LOOK_EVERY = SHORT  # seconds between looks whether the children there are will do
+LOOKS = 4  # of them, in which what waits should be taken up
 
-WEIGH_EVERY = 0.2  # seconds between looks at the memory of a child whose task has a ceiling
-ENDS_WITHIN = 5.0  # seconds a child may take to end
-
-_spawn = multiprocessing.get_context("spawn")
+CORES = os.cpu_count() or 1
 
 
-class ProcessExecutor(Awaiting):
-    """Children made when first needed, up to the worker's concurrency; the one that was busy last is used first."""
+class ProcessExecutor(Executor):
+    """Children made when needed, up to the worker's concurrency; the one that was busy last is used first.
+
+    As many as there are cores are started at once; more if those there are take up too little of what waits.
+    """
 
     def __init__(self) -> None:
-        self._idle: list[_Child] = []
-        self._all: set[_Child] = set()
+        self._waiting: deque[Run] = deque()
+        self._idle: list[Child] = []
+        self._all: set[Child] = set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._dispatch_soon: asyncio.Handle | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._answers = 0
 
-    async def run(self, task: Task[Any, Any], job: Claimed, context: JobContext) -> Outcome:
-        """Run a function in a child. At its timeout, or when cut short, the child is killed."""
-        max_rss, max_jobs = task.options_.max_rss, task.options_.max_jobs
-        child = self._take(max_rss)
-        order = Order(
-            task.__module__,
-            task.__qualname__,
-            task.name,
-            job.payload,
-            job.version,
-            dataclasses.replace(context, _report=None),
-        )
-        try:
-            async with asyncio.timeout(None if context.timeout is None else context.timeout.total_seconds()) as limit:
-                outcome = await child.run(order, context, max_rss)
-        except TimeoutError:
-            await self._end(child)
-            if not limit.expired():
-                raise
-            return timed_out(context.timeout)
-        except EOFError:
-            await self._end(child, kill=False)
-            return Failed(ProcessDied.__name__, f"its process {child.death()}")
-        except MemoryExceeded as error:
-            await self._end(child)
-            return Failed(MemoryExceeded.__name__, str(error))
-        except BaseException:
-            await self._end(child)
-            raise
-        if max_jobs is not None and child.jobs >= max_jobs:
-            child.let_go()
-            self._end(child, kill=False)
-        else:
-            self._idle.append(child)
-        return outcome
+    def start(self, run: Run) -> None:
+        """Run a function in a child, as soon as one can take it. At its timeout the child is killed."""
+        self._waiting.append(run)
+        self._dispatch_later()
 
     def cancel(self, run: Run) -> None:
-        """Kill the child."""
-        run.work.cancel()
+        """Kill the child, if the run has begun; otherwise it never will."""
+        self.cut_short(run)
+
+    def cut_short(self, run: Run) -> None:
+        """Kill the child, if the run has begun; otherwise it never will."""
+        child: Child | None = run.work
+        if child is not None:
+            if child not in self._all:
+                return  # it is being killed already, or has died
+            self.given_back(child, child.take_back())
+            child.read_answers()
+            if child.in_hand and child.in_hand[0] is run:
+                self._end(child, Release())
+        if run.work is None and run in self._waiting:
+            self._waiting.remove(run)
+            self.ended(run, Release())
 
     async def close(self) -> None:
         """End all children."""
+        for handle in (self._dispatch_soon, self._look):
+            if handle is not None:
+                handle.cancel()
         for child in list(self._all):
-            self._end(child)
+            self._end(child, Release())
         if self._ending:
             await asyncio.wait(self._ending)
 
-    def _take(self, max_rss: int | None) -> _Child:
+    # What children say
+
+    def answered(self, child: Child, run: Run, outcome: Outcome) -> None:
+        """Take an outcome; have the child replaced if it has run as many jobs as the task says."""
+        assert run.task is not None
+        self._answers += 1
+        if not child.in_hand:
+            max_jobs = run.task.options_.max_jobs
+            if max_jobs is not None and child.jobs >= max_jobs:
+                child.let_go()
+                self._end(child, Release(), kill=False)
+            else:
+                self._idle.append(child)
+        self.ended(run, outcome)
+        if self._waiting:
+            self._dispatch_later()
+
+    def lost(self, child: Child) -> None:
+        """A child has ended by itself: the run it was at has failed, the others go to another child."""
+        if child not in self._all:
+            return
+        back = child.take_back()
+        if back and not child.in_hand and not child.ready:
+            child.in_hand.append(back.pop(0))  # it will not come up: or the next would be started for it, and the next
+        self._take_to_the_front(back)
+        self._end(child, None, kill=False)
+
+    def stopped(self, child: Child, failed: Failed) -> None:
+        """Kill a child for what it runs."""
+        if child in self._all:
+            self._take_to_the_front(child.take_back())
+            self._end(child, failed)
+
+    def given_back(self, child: Child, runs: list[Run]) -> None:
+        """Have others do what a child has not begun."""
+        self._take_to_the_front(runs)
+        if runs and not child.in_hand:
+            self._idle.append(child)
+
+    # Who does what
+
+    def _take_to_the_front(self, runs: list[Run]) -> None:
+        for run in reversed(runs):
+            run.work = None
+            self._waiting.appendleft(run)
+        if runs:
+            self._dispatch_later()
+
+    def _dispatch_later(self) -> None:
+        if self._dispatch_soon is None:  # once for all that come together
+            self._dispatch_soon = asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._dispatch_soon = None
+        ahead = False
+        while self._waiting:
+            child = self._child_for(self._waiting[0])
+            if child is None and len(self._all) < CORES:
+                child = self._more()
+            if child is None:
+                break
+            child.send(self._waiting.popleft())
+            ahead = ahead or len(child.in_hand) > 1
+        if (self._waiting or ahead) and self._look is None:
+            self._look_later()
+
+    def _child_for(self, run: Run) -> Child | None:
+        max_rss, alone = _needs(run)
         while self._idle:
             child = self._idle.pop()
-            if child.process.is_alive() and not (max_rss is not None and (child.rss() or 0) > max_rss):
+            if child not in self._all:
+                continue
+            if max_rss is None or (child.rss() or 0) <= max_rss:
                 return child
-            self._end(child)
-        child = _Child()
+            self._end(child, Release())
+        if alone:
+            return None
+        with_room = [child for child in self._all if child.room > 0]
+        return min(with_room, key=_in_hand, default=None)
+
+    def _more(self) -> Child | None:
+        """Start a child, unless as many are starting as there are cores."""
+        if sum(not child.ready for child in self._all) >= CORES:
+            return None
+        child = Child(self)
         self._all.add(child)
         return child
 
-    def _end(self, child: _Child, kill: bool = True) -> asyncio.Future[None]:
-        """End a child, and return what to wait for if one wants to see the end. It goes on if the waiting is cut short."""
+    def _look_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(LOOK_EVERY, self._look_whether_children_do, self._answers)
+
+    def _look_whether_children_do(self, answers_before: int) -> None:
+        """Take back what waits behind a long run; start more children if those there are take up too little."""
+        self._look = None
+        ahead = False
+        now = time.monotonic()
+        for child in list(self._all):
+            if len(child.in_hand) > 1 and now - child.began > SHORT:
+                child.read_answers()
+                if len(child.in_hand) > 1 and now - child.began > SHORT:
+                    child.most = 1
+                    self.given_back(child, child.take_back())
+            ahead = ahead or len(child.in_hand) > 1
+        if (self._answers - answers_before) * LOOKS < len(self._waiting):
+            while self._waiting and (child_ := self._more()) is not None:
+                child_.send(self._waiting.popleft())
+        if self._waiting or ahead:
+            self._look_later()
+
+    def _end(self, child: Child, outcome: Outcome | None, kill: bool = True) -> None:
+        """End a child; when it has ended, so has what it was at, with this outcome, or as a death."""
         self._all.discard(child)
+        child.leave()
         if kill:
             child.kill()
-        ending = asyncio.get_running_loop().create_task(child.end())
+        runs, child.in_hand = list(child.in_hand), deque()
+        self._take_to_the_front(runs[1:])
+        ending = asyncio.get_running_loop().create_task(self._see_the_end(child, runs[0] if runs else None, outcome))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
-        return asyncio.shield(ending)
 
-
-class _Child:
-    """One child process, the pipe to it, and what it prints."""
-
-    def __init__(self) -> None:
-        self.jobs = 0
-        self._lingered = False
-        ours, theirs = _spawn.Pipe()
-        self._pipe: Connection[Any, Any] = ours
-        self._output = Output(_spawn)
-        self.process: SpawnProcess = _spawn.Process(
-            target=serve, args=(theirs, *self._output.theirs), name="pgjobs child", daemon=False
-        )
-        self.process.start()
-        assert self.process.pid is not None
-        # Not the sentinel of multiprocessing, a pipe, where there is something better: the child can close a pipe.
-        self._pidfd = os.pidfd_open(self.process.pid) if sys.platform == "linux" else None
-        for end in (theirs, *self._output.theirs):
-            end.close()  # or the end of the child would never be seen
-
-    async def run(self, order: Order, context: JobContext, max_rss: int | None) -> Outcome:
-        """Send an order and wait for its outcome. Raises EOFError when the child ends first, MemoryExceeded when it
-        takes more than max_rss bytes."""
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Outcome] = loop.create_future()
-        scales: asyncio.TimerHandle | None = None
-
-        def readable() -> None:
-            try:
-                # The sentinel speaks too when the child ends; what it said before comes first.
-                while not answered.done() and self._pipe.poll():
-                    message = self._pipe.recv()
-                    if isinstance(message, Progress):
-                        if context._report is not None:
-                            context._report(message)
-                    elif (message.id, message.run) == (order.context.id, order.context.run):
-                        answered.set_result(message.outcome)
-                    else:
-                        raise ValueError("the outcome of another run")
-                if not answered.done() and not self.process.is_alive():
-                    raise EOFError
-            except Exception:  # the end, or no message of ours: a handler can write anywhere
-                if not answered.done():
-                    answered.set_exception(EOFError())
-
-        def weigh() -> None:
-            nonlocal scales
-            rss = self.rss()
-            if rss is not None and max_rss is not None and rss > max_rss and not answered.done():
-                answered.set_exception(
-                    MemoryExceeded(f"its process took {rss / 2**20:,.0f} MB of memory, and its task may take"
-                                   f" {max_rss / 2**20:,.0f} MB")
-                )  # fmt: skip
-            scales = loop.call_later(WEIGH_EVERY, weigh)
-
-        self.jobs += 1
-        self._output.of(context)
-        loop.add_reader(self._pipe.fileno(), readable)
-        # A grandchild may hold the other end of the pipe open; the process itself cannot hide its end.
-        loop.add_reader(self._sentinel, readable)
-        if max_rss is not None:
-            scales = loop.call_later(WEIGH_EVERY, weigh)
+    async def _see_the_end(self, child: Child, run: Run | None, outcome: Outcome | None) -> None:
         try:
-            try:
-                self._pipe.send(order)
-            except OSError:
-                raise EOFError from None
-            return await answered
+            await child.end()
         finally:
-            if scales is not None:
-                scales.cancel()
-            loop.remove_reader(self._pipe.fileno())
-            loop.remove_reader(self._sentinel)
-            self._output.rest()
+            if run is not None:
+                self.ended(run, outcome or Failed(ProcessDied.__name__, f"its process {child.death()}"))
 
-    @property
-    def _sentinel(self) -> int:
-        return self.process.sentinel if self._pidfd is None else self._pidfd
 
-    def rss(self) -> int | None:
-        """Return how much memory the child holds, in bytes; None where the system does not tell (it has no /proc)."""
-        with suppress(OSError, ValueError, IndexError), open(f"/proc/{self.process.pid}/statm") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
-        return None
+def _needs(run: Run) -> tuple[int | None, bool]:
+    """Return how much memory a child may have for a run, and whether it must have the child for itself."""
+    assert run.task is not None
+    options = run.task.options_
+    alone = options.max_rss is not None or options.max_jobs is not None or len(run.job.payload) > CHUNK // 8
+    return options.max_rss, alone
 
-    def kill(self) -> None:
-        """End the child at once, and with it what its handler has started and left in its process group."""
-        try:
-            assert self.process.pid is not None
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except OSError:  # it has not come so far as to make a group, or all of it has ended
-            self.process.kill()
 
-    def let_go(self) -> None:
-        """Tell the child that there is no more to do: it ends by itself."""
-        self._pipe.close()
-
-    async def end(self) -> None:
-        """Wait for the end of the child, kill it if it does not come, and log what it said last."""
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        loop.add_reader(self._sentinel, ended.set)
-        try:
-            async with asyncio.timeout(ENDS_WITHIN):
-                await ended.wait()
-        except TimeoutError:
-            log.warning("the child process %s does not end by itself: killing it", self.process.pid)
-            self._lingered = True
-            self.kill()
-        finally:
-            loop.remove_reader(self._sentinel)
-            self.process.join(timeout=ENDS_WITHIN)
-            self._output.close()
-            self._pipe.close()
-            if self._pidfd is not None:
-                os.close(self._pidfd)
-                self._pidfd = None
-
-    def death(self) -> str:
-        """Say how the child ended."""
-        code = self.process.exitcode
-        if self._lingered:
-            return "closed its connection to the worker"
-        if code is not None and code < 0:
-            return f"was ended by {signal.Signals(-code).name}"
-        return f"ended with exit status {code}"
+def _in_hand(child: Child) -> int:
+    return len(child.in_hand)

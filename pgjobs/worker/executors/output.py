@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnContext
 from typing import Any
 
-from pgjobs.context import JobContext
+from pgjobs.job import Claimed
 
 CHUNK = 65_536
 LONGEST_LINE = 8_192  # bytes; a longer one is logged in parts
@@ -21,10 +21,15 @@ STREAMS = {"stdout": logging.INFO, "stderr": logging.WARNING}
 
 
 class Output:
-    """Both streams of one child. The reader is never away, so that a child that floods them only waits for its turn."""
+    """Both streams of one child. The reader is never away, so that a child that floods them only waits for its turn.
 
-    def __init__(self, spawn: SpawnContext) -> None:
+    Arguments: whose, called before something is read: whose it is, None for nobody's.
+    """
+
+    def __init__(self, spawn: SpawnContext, whose: Callable[[], Claimed | None]) -> None:
         self._loop = asyncio.get_running_loop()
+        self._whose = whose
+        self._job: Claimed | None = None
         self.theirs: list[Connection[Any, Any]] = []
         self._streams: list[_Stream] = []
         for name in STREAMS:
@@ -34,39 +39,42 @@ class Output:
             stream = _Stream(name, ours, self._log)
             self._streams.append(stream)
             self._loop.add_reader(ours.fileno(), self._readable, stream)
-        self._context: JobContext | None = None
 
-    def of(self, context: JobContext) -> None:
-        """From now on, what is written belongs to this run; also what comes after its end, until the next begins."""
-        self._context = context
-
-    def rest(self) -> None:
-        """Log what was written up to now, unfinished lines too."""
+    def rest(self, job: Claimed | None) -> None:
+        """Log what was written up to now, as this job's."""
+        self._job = job
         for stream in self._streams:
             left = LEFT_MOST
             while left > 0 and (count := stream.read()):
                 left -= count
-            stream.finish_line()
+
+    def finish_lines(self) -> None:
+        """Log lines that are begun: whose they were has ended."""
+        for stream in self._streams:
+            if stream.begun:
+                stream.finish_line()
 
     def close(self) -> None:
         """Log the rest and let go; again, if you like."""
-        self.rest()
+        self.rest(self._job)
+        self.finish_lines()
         streams, self._streams = self._streams, []
         for stream in streams:
             self._loop.remove_reader(stream.pipe.fileno())
             stream.pipe.close()
 
     def _readable(self, stream: _Stream) -> None:
+        self._job = self._whose()
         if stream.read() == 0 and stream.ended:
             self._loop.remove_reader(stream.pipe.fileno())
 
     def _log(self, stream: str, line: str) -> None:
-        context = self._context
-        if context is None:
+        job = self._job
+        if job is None:
             logging.getLogger("pgjobs.worker").log(STREAMS[stream], "child process: %s", line)
             return
-        who = {"job": context.id, "run": context.run, "queue": context.queue, "task": context.task, "stream": stream}
-        logging.getLogger(f"pgjobs.task.{context.task}").log(STREAMS[stream], "%s", line, extra=who)
+        who = {**job.fields, "stream": stream}
+        logging.getLogger(f"pgjobs.task.{job.task}").log(STREAMS[stream], "%s", line, extra=who)
 
 
 class _Stream:
@@ -77,7 +85,7 @@ class _Stream:
         self.pipe = pipe
         self.ended = False
         self._tell = tell
-        self._begun = b""
+        self.begun = b""
 
     def read(self) -> int:
         """Read what is there, a chunk at most, tell its lines, and return how much it was."""
@@ -85,17 +93,17 @@ class _Stream:
         with suppress(BlockingIOError):
             data = os.read(self.pipe.fileno(), CHUNK)
             self.ended = not data
-        *lines, self._begun = (self._begun + data).split(b"\n")
+        *lines, self.begun = (self.begun + data).split(b"\n")
         for line in lines:
             self._tell_line(line)
-        while len(self._begun) > LONGEST_LINE:
-            self._tell_line(self._begun[:LONGEST_LINE])
-            self._begun = self._begun[LONGEST_LINE:]
+        while len(self.begun) > LONGEST_LINE:
+            self._tell_line(self.begun[:LONGEST_LINE])
+            self.begun = self.begun[LONGEST_LINE:]
         return len(data)
 
     def finish_line(self) -> None:
         """Tell the line that was begun, if there is one."""
-        line, self._begun = self._begun, b""
+        line, self.begun = self.begun, b""
         if line:
             self._tell_line(line)
 
