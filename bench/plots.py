@@ -74,8 +74,11 @@ def bulk(result: Result, medians: dict[Key, Median]) -> Any:
 
 def bars(medians: dict[Key, Median], scenario: str, cases: Sequence[str], name: str) -> Any:
     """Horizontal bars, one for each case and system."""
-    found = [(f"{system}: {case}", medians[scenario, case, system, name])
-             for case in cases for system in of(medians, scenario, 2) if (scenario, case, system, name) in medians]  # fmt: skip
+    found = []
+    for case in cases:
+        there = [(system, medians.get((scenario, case, system, name))) for system in of(medians, scenario, 2)]
+        measured = [(f"{system}: {case}", median) for system, median in there if median is not None]
+        found += sorted(measured, key=lambda each: each[1].median, reverse=True)
     if not found:
         return None
     figure, [axes] = new()
@@ -90,7 +93,9 @@ def bars(medians: dict[Key, Median], scenario: str, cases: Sequence[str], name: 
     axes.barh(places, values, xerr=errors, color=colours, capsize=2)
     axes.set_yticks(places, [label for label, _ in found], fontsize="small")
     axes.invert_yaxis()
-    axes.set(xlabel=name, title=scenario)
+    axes.grid(axis="x", which="both", alpha=0.3)
+    axes.margins(y=0.01)
+    axes.set(xlabel=f"{name}, logarithmic", title=scenario, xscale="log")
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench.compare import is_higher_better
 from bench.results import Key, Median, Result, failures
 from bench.scenarios import SCENARIOS
 from bench.targets import Row, judge
@@ -55,7 +56,7 @@ def scenario_table(result: Result, medians: dict[Key, Median], name: str) -> str
     columns = [each for each in (known.columns if known else dict.fromkeys(figures)) if each in set(figures)]
     texts = [each for each in (known.columns if known else ()) if each not in columns]
     lines = []
-    for case, system in dict.fromkeys((run.case, run.system) for run in result.runs if run.scenario == name):
+    for case, system in in_order(result, medians, name, columns):
         cells = [cell(medians.get((name, case, system, column)), spread=not i) for i, column in enumerate(columns)]
         told = [text_of(result, name, case, system, text) for text in texts]
         if any(each != "-" for each in (*cells, *told)):
@@ -64,6 +65,21 @@ def scenario_table(result: Result, medians: dict[Key, Median], name: str) -> str
     heads = ["case", "system", *columns, *(texts[i] for i in used)]
     kept = [line[: 2 + len(columns)] + [line[2 + len(columns) + i] for i in used] for line in lines]
     return table(heads, kept) if kept else "Nothing was measured."
+
+
+def in_order(result: Result, medians: dict[Key, Median], name: str, columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Case and system of each row: the cases as they were run, in each the best first by the first column."""
+    rows = list(dict.fromkeys((run.case, run.system) for run in result.runs if run.scenario == name))
+    cases = list(dict.fromkeys(case for case, _ in rows))
+
+    def place(row: tuple[str, str]) -> tuple[int, float]:
+        case, system = row
+        median = medians.get((name, case, system, columns[0])) if columns else None
+        if median is None:
+            return cases.index(case), float("inf")
+        return cases.index(case), -median.median if is_higher_better(columns[0]) else median.median
+
+    return sorted(rows, key=place)
 
 
 def _belongs(medians: dict[Key, Median], scenario: str, figure: str) -> bool:

@@ -52,13 +52,13 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
     options = dict(case.options)
     state = options.pop("workers", None)
     key = ("enqueue", system.name, case.label)
-    jobs = bench.count_for(
-        key,
-        bench.parameters["seconds"],
-        lambda: pilot(bench, system, state, options),
-        20 * options["clients"],
-        1_000_000,
-    )
+    if bench.parameters["few"]:
+        jobs = max(2_000, 200 * options["clients"])
+    else:
+        least = 20 * options["clients"]
+        jobs = bench.count_for(
+            key, bench.parameters["seconds"], lambda: pilot(bench, system, state, options), least, 1_000_000
+        )
     figures = enqueue(bench, system, state, jobs, options)
     if key not in bench.statements and (counted := statements(bench, system, options)) is not None:
         bench.statements[key] = counted
@@ -112,7 +112,7 @@ def beside(stage: Stage, state: str | None) -> Iterator[None]:
 
 def statements(bench: Bench, system: System, options: dict[str, Any]) -> float | None:
     """Statements a job, counted in the server's log, no worker there."""
-    if system.kind != "postgresql" or bench.stages.postgres.log is None:
+    if bench.quick or system.kind != "postgresql" or bench.stages.postgres.log is None:
         return None
     with bench.stage(system) as stage:
         assert stage.db is not None
@@ -130,6 +130,6 @@ SCENARIO = Scenario(
     cases,
     run,
     ("jobs/s", "client µs/job", "server µs/job", "WAL B/job", "statements/job"),
-    parameters={"clients": [1, 8, 32], "seconds": 4.0, "limit": 120},
-    quick={"clients": [1, 32], "seconds": 1.5, "limit": 30},
+    parameters={"clients": [1, 8, 32], "seconds": 4.0, "few": False, "limit": 120},
+    quick={"clients": [1, 32], "few": True, "limit": 30},
 )

@@ -80,5 +80,5 @@ SCENARIO = Scenario(
     run,
     ("p50 ms", "p95 ms", "p99 ms", "max ms", "worker µs/job", "server µs/job", "worker MB"),
     parameters={"rates": [[1, 20], [20, 15], [200, 10], [2000, 8]], "patience": 20},
-    quick={"rates": [[20, 10]], "patience": 10},
+    quick={"rates": [[20, 6]], "patience": 10},
 )
