@@ -6,9 +6,8 @@ The server is the embedded one, or the one that PGJOBS_TEST_DSN names (its role 
 from __future__ import annotations
 
 import os
-import shutil
+import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -26,16 +25,21 @@ from pgjobs.testing import Clock as Clock
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _server: EmbeddedPostgres | None = None
-_compiled: str | None = None
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    global _server, _compiled
-    if sys.dont_write_bytecode:
-        # Programs that tests start would compile all they import, each time. They share what the first ones compile, in a
-        # folder that goes with the tests, since beside the sources nothing is to be written.
-        _compiled = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="pgjobs-compiled-")
+    global _server
+    if sys.dont_write_bytecode and config.pluginmanager.has_plugin("cacheprovider"):
+        # Programs that tests start would compile all they import, each time. They share what the first ones compile, in
+        # pytest's own cache, since beside the sources nothing is to be written.
+        assert config.cache is not None
+        os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("compiled"))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        # Children by multiprocessing inherit that they write nothing: what they import is there before.
+        needed = (
+            "pgjobs.public, pgjobs.supervised, pgjobs.schema, pgjobs.cli.worker, pgjobs.testing, multiprocessing.spawn"
+        )
+        subprocess.run([sys.executable, "-c", f"import {needed}"], check=True, cwd=config.rootpath)
     if not os.environ.get("PGJOBS_TEST_DSN"):
         # Tests lose nothing when the machine does: no fsync. Everything else as in production.
         settings = {"fsync": "off", "max_connections": "200", "max_prepared_transactions": "10"}
@@ -50,8 +54,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if _compiled is not None:
-        shutil.rmtree(_compiled, ignore_errors=True)
     if _server is not None:
         _server.stop(immediate=True)
         del os.environ["PGJOBS_TEST_DSN"]

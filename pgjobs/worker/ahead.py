@@ -17,6 +17,7 @@ MOST = 1_000  # jobs; more do not make a claim cheaper
 ROUND_TRIPS = 3.0  # one under way, one to come, and one more, or it could not grow
 PATIENCE = 0.25  # seconds a job may wait here
 WEIGHT = 0.5  # of the newest measurement
+ROW = 5  # full claims one after the other, each with outcomes, that show a stream of short jobs; one short job shows nothing
 
 
 class Ahead:
@@ -28,6 +29,7 @@ class Ahead:
         self._rate = 0.0  # jobs a second that the slots get through
         self._took = 0.0  # seconds a full claim takes
         self._began: float | None = None  # when the last full claim was sent
+        self._row = 0
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -39,10 +41,10 @@ class Ahead:
             if self._began is not None:
                 self._rate += WEIGHT * (settled / (began - self._began) - self._rate)
             self._began = began
-            self.most = min(MOST, int(self._rate * self._took * ROUND_TRIPS))
+            self._row = self._row + 1 if settled else 0
+            self.most = min(MOST, int(self._rate * self._took * ROUND_TRIPS)) if self._row >= ROW else 0
         else:
-            self._began = None
-            self.most = 0
+            self._forget()
 
     def hold(self, jobs: Iterable[tuple[Lease, Claimed]], now: float) -> None:
         """Keep these until there are slots."""
@@ -60,5 +62,9 @@ class Ahead:
         """Take all of them, to be given back; and hold no more until full claims show anew how many may be held."""
         jobs = [job[1:] for job in self._jobs]
         self._jobs.clear()
-        self.most, self._rate, self._began = 0, 0.0, None
+        self._rate = 0.0
+        self._forget()
         return jobs
+
+    def _forget(self) -> None:
+        self.most, self._row, self._began = 0, 0, None

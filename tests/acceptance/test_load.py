@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 
 
-def bench(scenario: str, dsn: str, *arguments: str, timeout: float = 120) -> dict[str, Any]:
-    """Run a scenario of the bench, which checks its own outcome, and return its figures."""
+def bench(scenario: str, dsn: str, out: Path, *arguments: str, timeout: float = 120) -> dict[str, Any]:
+    """Run a scenario of the bench once, which checks its own outcome, and return its figures."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench", scenario, "--dsn", dsn, *arguments],
+        [sys.executable, "-m", "bench", scenario, "--dsn", dsn, "--out", str(out), "--runs", "1", *arguments],
         cwd=Path(__file__).parent.parent.parent,
         capture_output=True,
         text=True,
@@ -22,24 +23,34 @@ def bench(scenario: str, dsn: str, *arguments: str, timeout: float = 120) -> dic
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    figures: dict[str, Any] = json.loads(done.stdout)
+    [run] = json.loads((out / "result.json").read_text())["runs"]
+    figures: dict[str, Any] = run["figures"]
     return figures
 
 
-def test_every_job_runs_exactly_once_through_two_workers(dsn: str) -> None:
-    figures = bench("drain", dsn, "--jobs", "5000", "--set", "workers=2")
-    assert figures["executed"] == figures["completed"] == figures["runs"] == 5000
+@pytest.fixture
+def server() -> str:
+    """The server of the tests, on which the bench makes databases of its own."""
+    return os.environ["PGJOBS_TEST_DSN"]
 
 
-def test_no_job_is_lost_when_workers_are_killed(dsn: str) -> None:
-    figures = bench("kills", dsn, "--jobs", "5000", "--set", "kills=2", "--set", "lease=1")
+def test_every_job_runs_exactly_once_through_two_workers(server: str, tmp_path: Path) -> None:
+    settings = ("jobs=5000", "processes=2", "kills=0")
+    figures = bench("supervised", server, tmp_path, *(word for each in settings for word in ("--set", each)))
+    assert figures["completed"] == figures["runs"] == 5000
+    assert figures["most runs"] == 1
+
+
+def test_no_job_is_lost_when_workers_are_killed(server: str, tmp_path: Path) -> None:
+    figures = bench("kills", server, tmp_path, "--set", "jobs=5000", "--set", "kills=2", "--set", "lease=1")
     assert figures["completed"] == 5000
+    assert figures["kills"] == 2
 
 
-def test_no_job_is_lost_when_workers_of_a_supervisor_are_killed(dsn: str) -> None:
-    assert bench("supervised", dsn, "--jobs", "8000", "--set", "kills=2")["completed"] == 8000
-
-
+def test_no_job_is_lost_when_workers_of_a_supervisor_are_killed(server: str, tmp_path: Path) -> None:
+    figures = bench("supervised", server, tmp_path, "--set", "jobs=8000", "--set", "kills=2")
+    assert figures["completed"] == 8000
+    assert figures["kills"] == 2
 @pytest.mark.long
 def test_none_of_a_hundred_thousand_jobs_is_lost_when_workers_of_a_supervisor_are_killed(dsn: str) -> None:
     figures = bench("supervised", dsn, timeout=700)

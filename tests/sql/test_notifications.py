@@ -20,6 +20,7 @@ from tests.sql.by_hand import (
     Worker,
     client,
     enqueue_one,
+    flagged,
     ids,
     job,
     now,
@@ -338,3 +339,51 @@ def test_a_transaction_that_says_nothing_can_be_prepared(connect: Connect) -> No
     found = job(db, id)
     assert found.status is Status.READY
     assert found.enqueued_at <= now(db)
+
+
+# An enqueue that is a transaction by itself is announced at its end, without the trigger
+
+
+def test_an_enqueue_alone_wakes_who_waits_without_a_flag(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db)
+    assert ear.heard() == [wake_up()]
+    assert flagged(db) == []
+    db.execute("begin")
+    enqueue_one(db)
+    assert ear.heard() == []
+    db.execute("commit")
+    assert ear.heard() == [wake_up()]
+    assert flagged(db) == ["work"]
+
+
+def test_an_enqueue_in_a_pipeline_is_not_alone(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    Waiting(connect)
+    with db.pipeline():
+        enqueue_one(db)
+        enqueue_one(db)
+    assert len(ear.heard()) >= 1
+    assert flagged(db) != []
+
+
+def test_an_enqueue_alone_that_takes_long_says_since_when(connect: Connect, clock: StoppedClock) -> None:
+    db, ear = connect(), Ear(connect())
+    db.execute(
+        "create function pgjobs.takes_long() returns trigger language plpgsql as $$ begin"
+        " update pgjobs.test_clock set shift = shift + interval '0.151 s'; return null; end $$;"
+    )
+    db.execute("create trigger takes_long after insert on pgjobs.jobs execute function pgjobs.takes_long()")
+    try:
+        id = enqueue_one(db)
+    finally:
+        db.execute("drop function pgjobs.takes_long cascade")
+    assert ear.heard() == [{"queue": "default", "since": job(db, id).available_at}]
+
+
+def test_an_enqueue_alone_that_must_not_be_announced_is_not(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    Waiting(connect)
+    enqueue_one(db, notify=False)
+    assert ear.heard() == []

@@ -31,6 +31,23 @@ async def add_later(a: int, b: int) -> int:
 
 
 @app.task(executor="process", queue="children")
+def noop(text: str) -> None: ...
+
+
+@app.task(executor="process", queue="children")
+def read(path: str) -> str:
+    """Wait for somebody who writes."""
+    return Path(path).read_text()
+
+
+@app.task(executor="process", queue="children")
+def print_id(aloud: bool, job: pgjobs.JobContext) -> None:
+    if aloud:
+        print(job.id, end="")
+        os.system(f"echo {job.id} >&2")
+
+
+@app.task(executor="process", queue="children")
 def pid() -> int:
     return os.getpid()
 

@@ -44,6 +44,14 @@ def test_long_jobs_are_not_held() -> None:
     assert ahead.most == 0
 
 
+def test_a_short_job_among_long_ones_shows_nothing() -> None:
+    held = Ahead()
+    for settled in [0, 1] * 20:
+        held.claimed(settled, 1.0, 1.001, True)
+        held.claimed(settled, 1.002, 1.003, True)
+        assert held.most == 0
+
+
 def test_there_is_a_most() -> None:
     held = Ahead()
     full_claims(held, 100_000, took=1)

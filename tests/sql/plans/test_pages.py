@@ -183,8 +183,9 @@ def test_what_a_verb_touches_does_not_grow_with(grow: Callable[[Bench, int], Non
     before = costs(held)
     grow(held, 14_850)
     after = costs(held)
-    # At every row: whether it can be settled, and why not; at the jobs that are settled, and at those that are claimed.
-    looks = {"settle_what_is_fenced": 2, "settle_and_claim": 2}
+    # At every row: whether it can be settled, and why not; at the jobs that are settled, and at those that are claimed; where
+    # what is said of progress is written, which may be on another page.
+    looks = {"settle_what_is_fenced": 2, "settle_and_claim": 2, "progress": 2}
     grown = {verb for verb in before if after[verb] > before[verb] + SLACK * looks.get(verb, 1)}
     assert {verb: (before[verb], after[verb]) for verb in grown} == {}
 
@@ -220,13 +221,14 @@ def test_the_measure_sees_what_statements_inside_functions_touch(held: Bench) ->
 
 
 # Measured, on PostgreSQL 18.6 and 15.18 alike, for ten jobs (one in enqueue, renew, look_up and what is over), in tables whose indexes
-# have two levels. Of the 104 of a claim 29 are for the look and the worker's lease: it looks at six ranks.
+# have two levels. Pages of jobs are half full when jobs come (fillfactor), so that what is written of them next finds room
+# there; dead entries lie on twice as many. Of the 104 of a claim 29 are for the look and the worker's lease: it looks at six ranks.
 FIGURES = {
     "enqueue": 7, "enqueue_many": 61, "claim": 104, "claim_more_than_there_is": 120, "claim_nothing": 29,
     "claim_nothing_idly": 29, "complete": 101, "retry": 162, "fail": 142, "snooze": 132, "release": 132,
     "settle_what_is_fenced": 61, "settle_and_claim": 205, "leases": 5, "renew": 8, "rescue": 121, "rescue_nobody": 6,
     "resign": 144, "retry_failed": 171, "cancel": 121,
-    "cancel_running": 142, "cancel_asked": 12, "progress": 142, "clear_failed": 113, "cancel_where": 135, "move": 95,
+    "cancel_running": 142, "cancel_asked": 4, "progress": 70, "clear_failed": 113, "cancel_where": 135, "move": 95,
     "edit": 15, "claim_and_park": 124, "claim_where_jobs_are_parked": 120, "resume": 122, "resume_nothing": 2, "look_up": 40,
     "watch_what_lives": 30, "watch_what_is_over": 34,
 }  # fmt: skip
@@ -273,7 +275,7 @@ def test_what_a_supervisor_asks_costs_the_same_however_often_it_asked_before(hel
 
 
 def test_a_look_from_the_head_walks_the_dead(held: Bench) -> None:
-    """Which is why a worker spends at most a hundredth of its time on it. Measured: a page for every 55 dead entries."""
+    """Which is why a worker spends at most a hundredth of its time on it. Measured: a page for every 32 dead entries."""
 
     def look() -> int:
         return pages(held.db, calls.claim(held.worker, 10, Cursors([QUEUE]).scan(timedelta(0), None)))
@@ -281,17 +283,17 @@ def test_a_look_from_the_head_walks_the_dead(held: Bench) -> None:
     jobs_that_were_completed(held, 500)
     before = look()
     jobs_that_were_completed(held, 5_000)
-    assert 5_000 / 110 < look() - before < 5_000 / 40
+    assert 5_000 / 64 < look() - before < 5_000 / 24
 
 
 def test_the_leases_of_a_worker_are_looked_for_among_what_it_settled_since_the_oldest(held: Bench) -> None:
-    """Its renewals move that time on. Measured: a page for every 50 dead entries."""
+    """Its renewals move that time on. Measured: a page for every 30 dead entries."""
     list_leases = calls.leases(held.worker, 10)
     held.tidy()
     pages(held.db, list_leases)
     renewed = pages(held.db, list_leases)
     jobs_that_were_completed(held, 5_000)
-    assert 5_000 / 100 < pages(held.db, list_leases) - renewed < 5_000 / 35
+    assert 5_000 / 60 < pages(held.db, list_leases) - renewed < 5_000 / 21
     held.tidy()
     assert pages(held.db, list_leases) <= renewed + 2
 
@@ -322,7 +324,7 @@ def test_a_job_that_ran_often_is_found_behind_its_own_dead_versions(held: Bench)
 
 
 def test_what_a_worker_is_asked_to_cancel_is_looked_for_among_what_it_was_asked_before(held: Bench) -> None:
-    """Measured: a page for every 37 requests."""
+    """Measured: a page for every 24 requests."""
     ask = calls.cancel_asked(held.worker, 10)
     pages(held.db, ask)
     before = pages(held.db, ask)
@@ -330,11 +332,11 @@ def test_what_a_worker_is_asked_to_cancel_is_looked_for_among_what_it_was_asked_
         jobs = held.enqueue_and_claim(100)
         assert len(held.run(calls.cancel([job.id for job in jobs], None)).asked) == 100
         held.settle(others(jobs, "release"))
-    assert pages(held.db, ask) - before < 2_000 / 25
+    assert pages(held.db, ask) - before < 2_000 / 17
 
 
 def test_a_resume_walks_the_dead_entries_of_its_own_line(held: Bench) -> None:
-    """Once, with its first portion, and once more with its last look. Measured: a page for every 24 jobs that were parked."""
+    """Once, with its first portion, and once more with its last look. Measured: a page for every 12 jobs that were parked."""
 
     def resume() -> int:
         held.run(calls.pause(task="t"))
@@ -349,4 +351,4 @@ def test_a_resume_walks_the_dead_entries_of_its_own_line(held: Bench) -> None:
     resume()
     before = resume()
     jobs_that_were_parked_and_taken_back(held, 4_000)
-    assert resume() - before < 2_000 / 15
+    assert resume() - before < 2_000 / 8
