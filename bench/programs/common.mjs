@@ -95,6 +95,7 @@ function mixed(n) {
 export async function enqueueEach(options, one) {
   const { count, clients, rate, stamps } = options;
   const times = stamps ? new Float64Array(count) : null;
+  const called = stamps ? new Float64Array(count) : null;
   const began = now();
   async function client(first) {
     for (let n = first; n < count; n += clients) {
@@ -103,12 +104,13 @@ export async function enqueueEach(options, one) {
         const wait = began + n / rate - now();
         if (wait > 0) await sleep(wait * 1e3);
       }
+      if (called) called[n] = now();
       await one(n);
       if (times) times[n] = now();
     }
   }
   await measured(count, () => Promise.all(Array.from({ length: Math.min(clients, count) }, (_, k) => client(k))));
-  if (times) writeFileSync(stamps, lines(times.keys(), times));
+  if (times) writeFileSync(stamps, lines(times.keys(), times, called));
 }
 
 /** Enqueue in chunks of so many jobs with so many clients at once; `chunk(numbers)` returns when they are committed. */
@@ -182,9 +184,13 @@ export class Counter {
 // Not by resourceUsage(), whose figure a program inherits from its parent.
 const mostResident = () => 1024 * Number(/VmHWM:\s+(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))[1]);
 
-function lines(numbers, times) {
+// A line for each job: its number, when it was committed or started, and for an enqueue when it was called.
+function lines(numbers, times, called) {
   let text = "";
   let k = 0;
-  for (const n of numbers) text += `${n} ${times[k++].toFixed(9)}\n`;
+  for (const n of numbers) {
+    text += `${n} ${times[k].toFixed(9)}${called ? ` ${called[k].toFixed(9)}` : ""}\n`;
+    k += 1;
+  }
   return text;
 }

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -89,36 +89,34 @@ async def enqueue(options: argparse.Namespace, send: Callable[[int], Awaitable[o
 
     With a rate job n is due at n / rate, whoever sends it; a late one is sent at once.
     """
-    committed = array.array("d", bytes(8 * options.count))
+    called, committed = (array.array("d", bytes(8 * options.count)) for _ in range(2))
     begin, cpu = time.monotonic(), time.process_time()
 
     async def client(number: int) -> None:
         for n in range(number, options.count, options.clients):
             if options.rate and (ahead := begin + n / options.rate - time.monotonic()) > 0:
                 await asyncio.sleep(ahead)
+            called[n] = time.monotonic()
             await send(n)
             committed[n] = time.monotonic()
 
     async with asyncio.TaskGroup() as clients:
         for number in range(options.clients):
             clients.create_task(client(number))
-    _sent(options, begin, cpu)
-    if options.stamps:
-        _write(options.stamps, enumerate(committed))
+    sent(options, begin, cpu, called, committed)
 
 
 def enqueue_blocking(options: argparse.Namespace, send: Callable[[int], object]) -> None:
     """The same for one client that blocks, outside of any event loop."""
-    committed = array.array("d", bytes(8 * options.count))
+    called, committed = (array.array("d", bytes(8 * options.count)) for _ in range(2))
     begin, cpu = time.monotonic(), time.process_time()
     for n in range(options.count):
         if options.rate and (ahead := begin + n / options.rate - time.monotonic()) > 0:
             time.sleep(ahead)
+        called[n] = time.monotonic()
         send(n)
         committed[n] = time.monotonic()
-    _sent(options, begin, cpu)
-    if options.stamps:
-        _write(options.stamps, enumerate(committed))
+    sent(options, begin, cpu, called, committed)
 
 
 @contextmanager
@@ -254,13 +252,23 @@ def _add_shared(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--stamps", type=Path)
 
 
+def sent(
+    options: argparse.Namespace, begin: float, cpu: float, called: "array.array[float]", committed: "array.array[float]"
+) -> None:
+    """Say how long it took, and write down when each enqueue was called and when it returned."""
+    _sent(options, begin, cpu)
+    if options.stamps:
+        _write(options.stamps, zip(range(options.count), committed, called, strict=True))
+
+
 def _sent(options: argparse.Namespace, begin: float, cpu: float) -> None:
     out(count=options.count, seconds=time.monotonic() - begin, cpu=time.process_time() - cpu)
 
 
-def _write(path: Path, stamps: Iterator[tuple[int, float]]) -> None:
+def _write(path: Path, stamps: Iterable[tuple[float, ...]]) -> None:
+    """A line for each job: its number, when it was committed or started, and for an enqueue when it was called."""
     with path.open("w") as file:
-        file.writelines(f"{n} {at!r}\n" for n, at in stamps)
+        file.writelines(" ".join(map(repr, each)) + "\n" for each in stamps)
 
 
 def _cpu() -> float:

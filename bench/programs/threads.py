@@ -14,7 +14,7 @@ def enqueue(options: Namespace, send: Callable[[int], object]) -> None:
 
     With a rate job n is due at n / rate, whoever sends it; a late one is sent at once.
     """
-    committed = array.array("d", bytes(8 * options.count))
+    called, committed = (array.array("d", bytes(8 * options.count)) for _ in range(2))
     failures: list[BaseException] = []
     begin, cpu = time.monotonic(), time.process_time()
 
@@ -23,6 +23,7 @@ def enqueue(options: Namespace, send: Callable[[int], object]) -> None:
             for n in range(number, options.count, options.clients):
                 if options.rate and (ahead := begin + n / options.rate - time.monotonic()) > 0:
                     time.sleep(ahead)
+                called[n] = time.monotonic()
                 send(n)
                 committed[n] = time.monotonic()
         except BaseException as failure:
@@ -35,6 +36,4 @@ def enqueue(options: Namespace, send: Callable[[int], object]) -> None:
         one.join()
     if failures:
         raise failures[0]
-    common.out(count=options.count, seconds=time.monotonic() - begin, cpu=time.process_time() - cpu)
-    if options.stamps:
-        options.stamps.write_text("".join(f"{n} {at!r}\n" for n, at in enumerate(committed)))
+    common.sent(options, begin, cpu, called, committed)

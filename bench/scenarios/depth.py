@@ -23,7 +23,7 @@ KINDS: Mapping[str, tuple[dict[str, Any], str | None]] = {
 
 def cases(system: System, bench: Bench) -> Sequence[Case]:
     """All for pgjobs; for peers what their programs take, and five million only when they are asked for."""
-    if system.kind != "postgresql" or "bulk" not in system.takes:
+    if system.kind != "postgresql" or not {"bulk", "delay"} <= system.takes:
         return []
     ours, found = system.name == "pgjobs", []
     for label, (_, needs) in KINDS.items():

@@ -10,7 +10,7 @@ SYSTEM = System(
     keeps=(False, True),
     executors=("async", "thread", "process"),
     settings=(
-        "`app.worker()` with a concurrency of 500 (async), 32 (thread) or one a core (process), uvloop where it is installed; "
+        "`app.run_worker()` with a concurrency of 500 (async), 32 (thread) or one a core (process), uvloop where it is installed; "
         '`keep="nothing"` or "history"; one client enqueues by `task.enqueue()`, several by `task.aenqueue()` on a '
         "connection each; `enqueue_many` for bulk."
     ),

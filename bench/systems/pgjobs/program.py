@@ -6,7 +6,9 @@ import argparse
 import asyncio
 import importlib.util
 import json
+import logging
 import os
+import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from typing import Any
@@ -32,7 +34,7 @@ def main() -> None:
     os.environ["BENCH_EXECUTOR"] = options.executor or "async"
     os.environ["BENCH_KEEP"] = "history" if options.keep else "nothing"
     if options.verb == "work":
-        run(work(options))
+        work(options)
     elif options.verb == "bulk":
         bulk(options)
     elif options.how == "pgbench":
@@ -126,8 +128,8 @@ def bulk(options: argparse.Namespace) -> None:
     app.close()
 
 
-async def work(options: argparse.Namespace) -> None:
-    """A worker in this process."""
+def work(options: argparse.Namespace) -> None:
+    """A worker in this process, until SIGTERM."""
     executor = options.executor or "async"
     # Records in a file: hours of starts do not grow this process, and the processes of handlers can write it too.
     starts: common.Counter = common.Starts(options)
@@ -138,14 +140,25 @@ async def work(options: argparse.Namespace) -> None:
 
     if "BENCH_STARTS" not in os.environ:
         tasks.starts = starts
-    stop = common.told_to_stop()
+    log = logging.getLogger("pgjobs.worker")
+    log.addHandler(Ready(logging.INFO))
+    log.setLevel(logging.INFO)
+    log.propagate = False
     with common.reporting(options, starts):
         concurrency = options.concurrency or CONCURRENCY[executor]
-        async with tasks.app.worker(common.queues_of(options), concurrency=concurrency, grace=5, **more(options)):
-            common.out(ready=True)
-            await stop.wait()
+        tasks.app.run_worker(common.queues_of(options), concurrency=concurrency, grace=5, **more(options))
     if isinstance(starts, common.SharedStarts):
         starts.close()
+
+
+class Ready(logging.Handler):
+    """Tells the harness when the worker has registered, just before its first claim: it says so in its log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if " works on " in record.getMessage():
+            common.out(ready=True)
+        elif record.levelno >= logging.ERROR:
+            print(record.getMessage(), file=sys.stderr, flush=True)
 
 
 def more(options: argparse.Namespace) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from typing import Any, cast
 
 import common
@@ -40,7 +41,9 @@ def blocking(n: int, text: str, ms: float = 0) -> None:
 
 
 decorate = app.task(name="noop", queue=common.QUEUE, executor=EXECUTOR, keep=KEEP)
-noop: pgjobs.Task[..., Any] = decorate(in_loop if EXECUTOR == "async" else blocking)
+handler: Callable[..., Any] = in_loop if EXECUTOR == "async" else blocking
+handler.__qualname__ = "noop"  # child processes find a task by its module and the name it has there
+noop: pgjobs.Task[..., Any] = decorate(handler)
 
 
 @app.task(queue=common.QUEUE, keep=KEEP, retry=[0.05])
