@@ -90,7 +90,8 @@ begin
                     for update skip locked
                 ) j
             ), gone as (
-                delete from pgjobs.jobs j using locked l where j.ctid = l.tid
+                -- By an array and not row by row: each row by itself would ask how long the table is.
+                delete from pgjobs.jobs j where j.ctid = any (array(select l.tid from locked l))
                 returning j.id, j.run
             )
             select array_agg(g.id), array_agg(g.run) into v_more_ids, v_more_runs from gone g;
