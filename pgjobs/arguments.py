@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, InvalidPayload
 from pgjobs.forms import ANY, Form, Mismatch, form_of, optional, read_annotations
-from pgjobs.forms.form import Convert, Types, same
+from pgjobs.forms.form import NONE, Convert, Types, same
 
 
 class Arguments:
@@ -54,6 +54,8 @@ class Arguments:
         loads = {name: (form.loads_as_is, form.load) for name, form in forms.items() if form is not ANY}
         keywords = rest is not ANY
         self._dump = _converter(task, self._known, dumps, (rest.dumps_as_is, rest.dump) if keywords else None)
+        # What most payloads are: all of the arguments and no other, each of a type that is taken as it is (None: of any).
+        self._as_is = {name: None if form is ANY else form.loads_as_is for name, form in forms.items()}
         self._load = _converter(task, self._known, loads, (rest.loads_as_is, rest.load) if keywords else None)
 
     def dump(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
@@ -72,8 +74,15 @@ class Arguments:
 
     def load(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments in a payload as the function takes them. Raises InvalidPayload when they do not fit."""
-        if values.keys() != self._known:
-            self.check_names(values)
+        as_is = self._as_is
+        if len(values) == len(as_is):
+            for name, value in values.items():
+                types = as_is.get(name, NONE)
+                if types is not None and type(value) not in types:
+                    break
+            else:
+                return values
+        self.check_names(values)
         return self._load(values)
 
     def take_only(self, name: str) -> bool:

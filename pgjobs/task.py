@@ -102,6 +102,7 @@ class Task(Generic[P, R]):
         self._upcasters: dict[int, Upcaster] = {}
         _check_function(self)
         self._arguments = Arguments(function, name)
+        self._takes_context = self.is_generator or self._arguments.context is not None
         version = None if options.version == 1 else options.version
         self._defaults = Spec(task=name, queue=options.queue, priority=options.priority, version=version)
 
@@ -212,7 +213,7 @@ class Task(Generic[P, R]):
         values = decode(payload)
         if version != self.version and (version or 1) != self.version:
             values = self._upcast(values, version or 1)
-        return self.bind(values, context)
+        return self._arguments.load(values) if context is None else self.bind(values, context)
 
     def bind(self, payload: Mapping[str, Any], context: JobContext | None) -> Mapping[str, Any]:
         """Return the keyword arguments to call the function with. Raises InvalidPayload when they do not fit."""
@@ -236,12 +237,12 @@ class Task(Generic[P, R]):
     @property
     def is_plain(self) -> bool:
         """Whether to run it is to call its function: it is no generator, and the app has no middleware."""
-        return not self.is_generator and not self._middleware
+        return not (self.is_generator or self._middleware)
 
     @property
     def shows_context(self) -> bool:
         """Whether anything that is called for a run can see its JobContext."""
-        return self._arguments.context is not None or self.is_generator or bool(self._middleware)
+        return self._takes_context or bool(self._middleware)
 
     def around(self, context: JobContext) -> Around:
         """Return the app's middleware as a context manager around one run of the function."""

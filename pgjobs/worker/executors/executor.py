@@ -24,9 +24,10 @@ class Executor(ABC):
 
     def fresh_context(self) -> contextvars.Context:
         """Return a context for a run."""
-        if self.home is None:
-            self.home = contextvars.copy_context()
-        return self.home.copy()
+        home = self.home
+        if home is None:
+            home = self.home = contextvars.copy_context()
+        return home.copy()
 
     @abstractmethod
     def start(self, run: Run) -> None:

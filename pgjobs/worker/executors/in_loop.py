@@ -21,13 +21,14 @@ class AsyncExecutor(Executor):
 
     def start(self, run: Run) -> None:
         """Begin with the next turn of the event loop."""
-        task, timeout = run.task, run.timeout
+        task = run.task
         assert task is not None
-        plain = timeout is None and task.is_plain
+        if run.job.timeout is None and task.options_.timeout is None and task.is_plain:
+            running = self._run(run)
+        else:
+            running = self._run_within(run, run.timeout)
         # Not by the loop's create_task: an application's loop may have a task factory that begins to run at once.
-        run.work = asyncio.Task(
-            self._run(run) if plain else self._run_within(run, timeout), name=task.name, context=self.fresh_context()
-        )
+        run.work = asyncio.Task(running, name=task.name, context=self.fresh_context())
 
     def cancel(self, run: Run) -> None:
         """Cancel the coroutine; it may clean up in its `finally` blocks."""

@@ -33,7 +33,8 @@ CORES = os.cpu_count() or 1
 class ProcessExecutor(Executor):
     """Children made when needed, up to the worker's concurrency; the one that was busy last is used first.
 
-    As many as there are cores are started at once; more if those there are take up too little of what waits.
+    As many as there are cores are started at once; more if those there are take up too little of what waits, unless as many
+    as there are cores get on with short runs.
     """
 
     def __init__(self) -> None:
@@ -182,9 +183,11 @@ class ProcessExecutor(Executor):
                     child.most = 1
                     self.given_back(child, child.take_back())
             ahead = ahead or len(child.in_hand) > 1
-        if (self._answers - answers_before) * LOOKS < len(self._waiting):
-            while self._waiting and (child_ := self._more()) is not None:
-                child_.send(self._waiting.popleft())
+        slow = (self._answers - answers_before) * LOOKS < len(self._waiting)
+        getting_on = sum(child.ready and now - child.began <= SHORT for child in self._all)
+        # More than one a core that only do short runs would only take turns.
+        while slow and getting_on < CORES and self._waiting and (new := self._more()) is not None:
+            new.send(self._waiting.popleft())
         if self._waiting or ahead:
             self._look_later()
 
