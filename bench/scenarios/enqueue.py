@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from bench.counters import Statements
@@ -44,7 +45,7 @@ def cases(system: System, bench: Bench) -> Sequence[Case]:
                 found.append(Case(who, {"clients": clients}))
                 if not bench.quick:
                     found.append(Case(f"{who}, workers idle", {"clients": clients, "workers": "idle"}))
-    return found
+    return [replace(case, place=2 * case.options["clients"] + ("in SQL" in case.label)) for case in found]
 
 
 def run(bench: Bench, system: System, case: Case) -> Figures:
