@@ -39,6 +39,8 @@ class Step:
     due_in: timedelta | None  # when the next job falls due
     dead: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # (id, run): settled, and a dead letter now
     cancelled: list[tuple[int, int]] = dataclasses.field(default_factory=list)  # it failed, but somebody had asked
+    places: dict[str, int | None] = dataclasses.field(default_factory=dict)  # where it waits from now on, by queue
+    soon: bool = False  # somebody commits jobs just now, and may not say so
 
     @property
     def claimed(self) -> list[Claimed]:
@@ -124,6 +126,8 @@ def read_step(rows: Rows) -> Step:
     claimed: Rows = ()
     unsettled: dict[str, list[tuple[int, int]]] = {"fenced": [], "locked": [], "dead": [], "cancelled": []}
     paused: list[str] = []
+    places: dict[str, int | None] = {}
+    soon = False
     cursor = None
     scanned, scanned_to, due_in = 0, None, None
     for place, row in enumerate(rows, 1):
@@ -137,6 +141,10 @@ def read_step(rows: Rows) -> Step:
             cursor = (row[3], row[4], row[5], row[1])
         elif verb == "paused":
             paused.append(row[3])
+        elif verb == "place":
+            places[row[3]] = row[1]
+        elif verb == "soon":
+            soon = True
         else:
             unsettled[verb].append((row[1], row[2]))
     return Step(
@@ -150,4 +158,6 @@ def read_step(rows: Rows) -> Step:
         due_in,
         unsettled["dead"],
         unsettled["cancelled"],
+        places,
+        soon,
     )

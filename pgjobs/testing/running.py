@@ -35,14 +35,16 @@ class InLoop:
         self._tasks = _here(tasks)
         self._threads = threads or ThreadExecutor()
         self._ends: dict[Lease, asyncio.Future[Outcome]] = {}
-        executors: dict[ExecutorName, Executor] = {"async": AsyncExecutor(), "thread": self._threads}
-        self._runner = Runner(executors, Events(Hooks()), lambda lease, progress: None, self._ended)
+        self._executors: dict[ExecutorName, Executor] = {"async": AsyncExecutor(), "thread": self._threads}
+        self._runner = Runner(self._executors, Events(Hooks()), lambda lease, progress: None, self._ended)
 
     async def run(self, job: Claimed, until: float) -> Outcome:
         """Run a job until this monotonic time at most."""
         run = Run(Lease(job.id, job.run, 0), job, self._tasks.get(job.task))
         ended: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._ends[run.lease] = ended
+        for executor in self._executors.values():
+            executor.home = None  # each job has the context of who runs it
         self._runner.start(run)
         try:
             await asyncio.wait([ended], timeout=max(0.0, until - time.monotonic()))

@@ -59,8 +59,10 @@ class Claimer:
         idle = client is not None and client is self._client and self.pace.idle
         self._client = client
         self.cursors = Cursors(self._queues)
+        places = self.pace.places
         self.pace = Pace(self._poll.total_seconds(), time.monotonic())
-        self.pace.idle = idle
+        if idle:
+            self.pace.idle, self.pace.places = True, places
         self._doubtful = bool(self._open) or self._doubtful
 
     @property

@@ -29,9 +29,11 @@ class Pace:
         self.claim_at = now
         self.full = False  # whether the last claim reached its limit, also where what it took was parked
         self.idle = False  # whether this session holds the idle locks
+        self.places: dict[str, int | None] = {}  # and at which place it waits, by queue
         self._want_idle = False
         self._idle_since = now
         self._rechecks = len(RECHECKS)
+        self._in_vain = 0  # looks for what is under way
         self._sweep_at = now
         self._late: dict[str, datetime] = {}
         self._late_at = now
@@ -39,6 +41,10 @@ class Pace:
     def woken(self, now: float, delay: float) -> None:
         """A job falls due in `delay` seconds."""
         self.claim_at = min(self.claim_at, now + delay)
+
+    def is_for_another(self, queue: str, place: int | None) -> bool:
+        """Whether a wake-up that names a place of a queue is for another worker."""
+        return place is not None and (not self.idle or self.places.get(queue) != place)
 
     def announced(self, queue: str, since: datetime, now: float) -> None:
         """A job was committed late: its key is `since`."""
@@ -71,11 +77,12 @@ class Pace:
             self._sweep_at = now + max(SWEEP_EVERY, took / SWEEP_SHARE) * random.uniform(0.9, 1.1)
         if scan_idle is not None:
             self.idle = scan_idle
+            self.places = step.places
             self._idle_since, self._rechecks = now, 0
         count = len(step.rows)
         self.full = count == limit or step.cursor is not None
         if self.full:
-            self._want_idle = False
+            self._want_idle = self.idle = False  # the claim has let the locks go
             self.claim_at = now
         elif count >= BUSY:
             self._want_idle = False
@@ -92,6 +99,10 @@ class Pace:
                 if again > now:
                     self.claim_at = min(self.claim_at, again)
                     break
+        if step.soon and not self.full:
+            # Mostly it is over with the next flush; somebody may be long about it.
+            self.claim_at = min(self.claim_at, now + SOON * 2.0**self._in_vain)
+        self._in_vain = min(self._in_vain + 1, 6) if step.soon and not count else 0
         if step.due_in is not None:
             self.claim_at = min(self.claim_at, now + step.due_in.total_seconds())
         if self._late and not self.idle:

@@ -43,6 +43,7 @@ class Runs:
         self._stop = stop
         self._on_end = on_end
         self._running: dict[Lease, Run] = {}
+        self._vacant = 0  # slots for which something claimed ahead is being started
         self._none_left = asyncio.Event()
 
     def __len__(self) -> int:
@@ -112,8 +113,13 @@ class Runs:
         self._on_end()
 
     def _start_ahead(self) -> None:
-        if (job := self.ahead.take()) is not None:
-            self.start(*job)
+        self._vacant += 1
+        if self._vacant > 1:
+            return  # one that ended as it started: whoever started it goes on
+        while self._vacant:
+            if (job := self.ahead.take()) is not None:
+                self.start(*job)
+            self._vacant -= 1
 
     def _slot_freed(self) -> None:
         """An executor that was full has a slot again: start what was held for it, or claim for it."""

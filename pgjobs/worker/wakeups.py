@@ -36,6 +36,8 @@ class Wakeups:
             if since.tzinfo is None:
                 return  # anybody may NOTIFY, and this was not us
             self._claimer.pace.announced(message["queue"], since, now)
+        elif self._claimer.pace.is_for_another(message["queue"], message.get("to")):
+            return
         else:
             self._claimer.pace.woken(now, float(message.get("in", 0)))
         self._on_one()

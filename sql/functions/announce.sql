@@ -24,9 +24,9 @@ language plpgsql volatile
 as $$
 begin
     if pg_notification_queue_usage() < 0.5 then
-        perform pg_notify('pgjobs', (case
-            when p_in < interval '-0.15 s' then json_build_object('queue', p_queue, 'since', p_available_at)
-            else json_build_object('queue', p_queue, 'in', greatest(extract(epoch from p_in), 0)::double precision) end)::text);
+        perform pg_notify('pgjobs', case
+            when p_in < interval '-0.15 s' then json_build_object('queue', p_queue, 'since', p_available_at)::text
+            else pgjobs.message(p_queue, greatest(extract(epoch from p_in), 0)::double precision) end);
     end if;
 end
 $$;

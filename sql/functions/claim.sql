@@ -4,10 +4,12 @@
 -- p_queues, p_ranks, p_after_at, p_after_id are parallel arrays, one element per queue and rank in the order to scan;
 -- (after_at, after_id) is the cursor: nothing at or before it is looked at, so dead index entries behind it cost nothing.
 -- p_overlap: how far before this scan the next one must begin, because transactions commit later than their keys.
--- p_idle: true takes the idle locks (shared, session) before it looks, so that what commits after the look wakes the
--- worker; false lets them go; null leaves them as they are.
+-- p_idle: true takes the idle locks (session; see begin_waiting) before it looks, so that what commits after the look wakes
+-- the worker; false lets them go; null leaves them as they are. A claim that reaches its limit lets them go by itself.
 --
 -- Returns what settle returns, and then rows that say what happened; what the next claim needs to know comes first:
+--   place     which place the worker waits at: queue, id (null: none was free); once, when it takes the idle locks
+--   soon      somebody commits jobs just now and may not say so: look again in a moment
 --   paused    a queue that was left out: its cursors must begin at the head when it runs again
 --   cursor    the entry (queue, rank) at which the limit was reached, and where its next scan begins
 --   scanned   always: run = how many entries were scanned to their end; at = where their next scan begins;
@@ -48,6 +50,7 @@ declare
     v_paused text[];
     v_stopped text[];     -- tasks that are paused
     v_parks text[];       -- those of them whose jobs we may park
+    v_waits boolean;
 begin
     -- Outcomes first, so that the slots they free can be filled.
     if p_ids is not null or p_others is not null then
@@ -69,9 +72,17 @@ begin
     end if;
 
     if p_idle then
-        perform pg_advisory_lock_shared('pgjobs.queues'::regclass::oid::int, hashtext(q)) from (select distinct unnest(p_queues)) d(q);
+        verb := 'place'; run := null;
+        for queue, id in select * from pgjobs.begin_waiting(p_queues) loop
+            return next;
+        end loop;
     elsif not p_idle then
-        perform pg_advisory_unlock_shared('pgjobs.queues'::regclass::oid::int, hashtext(q)) from (select distinct unnest(p_queues)) d(q);
+        perform pgjobs.end_waiting();
+    end if;
+    v_waits := coalesce(current_setting('pgjobs.places', true), '') <> '';
+    if v_waits and pgjobs.is_under_way(p_queues) then
+        verb := 'soon'; queue := null; id := null; run := null;
+        return next;
     end if;
 
     -- After the idle locks: whoever commits after this look must have seen them.
@@ -112,6 +123,13 @@ begin
         into v_tids, v_ord, v_at, v_id
         from picked p;
         v_full := coalesce(cardinality(v_tids), 0) = p_limit;
+        if v_full then
+            -- This worker has no slot left, and there may be more: then it is another's turn.
+            if v_waits then
+                perform pgjobs.end_waiting();
+            end if;
+            perform pgjobs.wake(p_queues[v_ord]);
+        end if;
     end if;
 
     if v_tids is not null and v_stopped <> '{}' then

@@ -54,8 +54,9 @@ class Waiting:
         self.worker.wait_idle()
 
 
-def wake_up(queue: str = "default") -> dict[str, Any]:
-    return {"queue": queue, "in": 0}
+def wake_up(queue: str = "default", to: int = 0) -> dict[str, Any]:
+    """Said to the worker at this place; the first who waits has 0."""
+    return {"queue": queue, "in": 0, "to": to}
 
 
 def test_nothing_is_said_when_nobody_waits(connect: Connect) -> None:
@@ -122,7 +123,7 @@ def test_of_several_who_wait_one_may_go_without_the_others_missing_anything(conn
     first, _ = Waiting(connect).worker, Waiting(connect).worker
     first.look(idle=False)
     enqueue_one(db)
-    assert ear.heard() == [wake_up()]
+    assert ear.heard() == [wake_up(to=1)]
 
 
 def test_asking_leaves_no_lock_behind(connect: Connect) -> None:
@@ -131,7 +132,8 @@ def test_asking_leaves_no_lock_behind(connect: Connect) -> None:
     assert one(db, f"select count(*) from {LOCKS}") == 0
     Waiting(connect, "idle")
     enqueue_one(db, queue="idle")
-    assert one(db, f"select array_agg(mode) from {LOCKS}") == ["ShareLock"]
+    # Of who waits: that it does, and its place.
+    assert one(db, f"select array_agg(mode order by mode) from {LOCKS}") == ["ExclusiveLock", "ShareLock"]
 
 
 def test_a_rolled_back_transaction_says_nothing(connect: Connect) -> None:
@@ -387,3 +389,95 @@ def test_an_enqueue_alone_that_must_not_be_announced_is_not(connect: Connect) ->
     Waiting(connect)
     enqueue_one(db, notify=False)
     assert ear.heard() == []
+
+
+# One is woken, and one commit of many speaks
+
+
+def test_each_who_waits_has_a_place_and_the_first_is_woken(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    workers = [Worker(connect()) for _ in range(3)]
+    assert [worker.look(idle=True).places for worker in workers] == [{"default": n} for n in range(3)]
+    enqueue_one(db)
+    assert ear.heard() == [wake_up(to=0)]
+    workers[0].look(idle=False)
+    workers[1].look(idle=False)
+    enqueue_one(db)
+    assert ear.heard() == [wake_up(to=2)]
+    assert workers[1].look(idle=True).places == {"default": 0}
+
+
+def test_when_all_places_are_taken_one_waits_without_and_is_woken_where_no_place_is_held(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    holder = connect()
+    holder.execute(
+        "select pg_advisory_lock('pgjobs.queues_pkey'::regclass::oid::int, hashtext('default') # k) from generate_series(0, 15) k"
+    )
+    worker = Worker(connect())
+    assert worker.look(idle=True).places == {"default": None}
+    holder.execute("select pg_advisory_unlock_all()")
+    enqueue_one(db)
+    assert ear.heard() == [{"queue": "default", "in": 0}]
+    worker.look(idle=False)
+    until(db, f"not exists (select from {LOCKS})")
+
+
+def test_a_claim_that_fills_the_slots_waits_no_more_and_wakes_the_next(connect: Connect) -> None:
+    db, ear = connect(), Ear(connect())
+    first, second = Worker(connect()), Worker(connect())
+    first.look(idle=True)
+    second.look(idle=True)
+    client(db).enqueue_many([Spec("work")] * 3)
+    assert ear.heard() == [wake_up(to=0)]
+    assert len(first.claim(2)) == 2
+    assert ear.heard() == [wake_up(to=1)]
+    enqueue_one(db)  # the first has no slot, and is not asked
+    assert ear.heard() == [wake_up(to=1)]
+
+
+def test_of_transactions_that_commit_at_once_one_speaks(connect: Connect) -> None:
+    one_, other, ear = connect(autocommit=False), connect(autocommit=False), Ear(connect())
+    worker = Waiting(connect).worker
+    for connection in one_, other:
+        enqueue_one(connection)
+        connection.execute("set constraints all immediate")  # as if its commit had come so far
+    assert worker.look().soon
+    one_.commit()
+    assert ear.heard() == [wake_up()]
+    # The other is not visible yet: the look that follows the message says so, and looks again.
+    step = worker.look()
+    assert (len(step.claimed), step.soon) == (1, True)
+    other.commit()
+    assert ear.heard() == []
+    step = worker.look()
+    assert (len(step.claimed), step.soon) == (1, False)
+
+
+def test_who_comes_when_the_voice_is_free_speaks_although_others_are_still_under_way(connect: Connect) -> None:
+    speaker, silent, later = (connect(autocommit=False) for _ in range(3))
+    ear = Ear(connect())
+    Waiting(connect)
+    for connection in speaker, silent:
+        enqueue_one(connection)
+        connection.execute("set constraints all immediate")
+    speaker.commit()
+    assert ear.heard() == [wake_up()]
+    enqueue_one(later)
+    later.commit()
+    assert ear.heard() == [wake_up()]
+    silent.commit()
+    assert ear.heard() == []
+
+
+def test_a_transaction_that_is_rolled_back_leaves_the_voice_to_others(connect: Connect) -> None:
+    db, other, ear = connect(autocommit=False), connect(), Ear(connect())
+    worker = Waiting(connect).worker
+    enqueue_one(db)
+    db.execute("set constraints all immediate")
+    enqueue_one(other)
+    assert ear.heard() == []  # it is silent beside the first
+    assert worker.look().soon  # which is known, and looked for: here it is there already
+    db.rollback()
+    assert not worker.look().soon
+    enqueue_one(other)
+    assert ear.heard() == [wake_up()]

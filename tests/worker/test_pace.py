@@ -22,11 +22,14 @@ class Worker:
         self.pace = Pace(poll, self.now)
         self.claim(0)  # the first, from the head
 
-    def claim(self, jobs: int, due_in: timedelta | None = None, took: float = 0.0) -> None:
+    def claim(
+        self, jobs: int, due_in: timedelta | None = None, took: float = 0.0, soon: bool = False,
+        places: dict[str, int | None] | None = None,
+    ) -> None:  # fmt: skip
         self.now = max(self.now, self.pace.claim_at)
         idle, head = self.pace.idle_change(), self.pace.sweep_due(self.now)
         self.pace.take_late(self.now)
-        step = Step([JOB] * jobs, [], [], [], None, 0, "", due_in)
+        step = Step([JOB] * jobs, [], [], [], None, 0, "", due_in, places=places or {}, soon=soon)
         self.pace.claimed(step, LIMIT, idle, head, self.now, self.now + took)
         self.now += took
 
@@ -60,9 +63,7 @@ def test_a_full_claim_is_followed_at_once_and_the_idle_locks_are_let_go() -> Non
     worker.claim(0)
     worker.claim(LIMIT)
     assert worker.wait == 0
-    assert worker.pace.idle_change() is False
-    worker.claim(LIMIT)
-    assert not worker.pace.idle
+    assert not worker.pace.idle  # by the claim itself
     assert worker.pace.idle_change() is None
 
 
@@ -73,6 +74,32 @@ def test_while_jobs_keep_coming_it_asks_soon_and_does_not_wait_to_be_told() -> N
     worker.claim(20)
     assert worker.wait == pytest.approx(SOON)
     assert worker.pace.idle_change() is None
+
+
+def test_what_is_under_way_is_looked_for_soon_and_then_more_and_more_seldom() -> None:
+    worker = Worker()
+    for _ in range(5):
+        worker.claim(0)
+    waits = []
+    for _ in range(9):
+        worker.claim(0, soon=True)
+        waits.append(round(worker.wait / SOON))
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 64, 64]
+    worker.claim(1, soon=True)  # it came, and more is under way
+    assert worker.wait == pytest.approx(64 * SOON)
+    worker.claim(0, soon=True)
+    assert worker.wait == pytest.approx(SOON)
+
+
+def test_a_wake_up_that_names_a_place_is_for_the_worker_that_waits_there() -> None:
+    worker = Worker()
+    assert worker.pace.is_for_another("q", 0)  # it does not wait yet
+    worker.claim(0, places={"q": 0, "full": None})
+    assert not worker.pace.is_for_another("q", 0)
+    assert worker.pace.is_for_another("q", 1)
+    assert worker.pace.is_for_another("full", 1)
+    assert not worker.pace.is_for_another("q", None)
+    assert not worker.pace.is_for_another("full", None)
 
 
 def test_a_wake_up_is_followed_at_once_and_one_for_later_at_its_time() -> None:

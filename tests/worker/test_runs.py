@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import os
 import sys
@@ -18,6 +19,7 @@ from pgjobs.hooks import Hooks
 from pgjobs.job import Claimed, Lease
 from pgjobs.outcome import Cancelled, Done, Failed, Release
 from pgjobs.task import ExecutorName
+from pgjobs.worker import Worker, WorkerOptions
 from pgjobs.worker.events import Events
 from pgjobs.worker.executors import Executor, in_process
 from pgjobs.worker.executors.in_loop import AsyncExecutor
@@ -37,11 +39,11 @@ class Loop(asyncio.SelectorEventLoop):
 
     soon = threadsafe = 0
 
-    def call_soon(self, *arguments: Any, **more: Any) -> Any:
+    def call_soon(self, *arguments: Any, **more: Any) -> Any:  # type: ignore[override]
         self.soon += 1
         return super().call_soon(*arguments, **more)
 
-    def call_soon_threadsafe(self, *arguments: Any, **more: Any) -> Any:
+    def call_soon_threadsafe(self, *arguments: Any, **more: Any) -> Any:  # type: ignore[override]
         self.threadsafe += 1
         return super().call_soon_threadsafe(*arguments, **more)
 
@@ -56,6 +58,7 @@ class Line:
         }  # fmt: skip
         self.runner = Runner(executors, Events(Hooks()), lambda lease, progress: None, self._ended)
         self.ended: list[Run] = []
+        self.then: Callable[[], object] = lambda: None  # called when a run has ended
         self._enough = asyncio.Event()
         self._wanted = 0
         self._ids = 0
@@ -81,6 +84,7 @@ class Line:
 
     def _ended(self, run: Run) -> None:
         self.ended.append(run)
+        self.then()
         if len(self.ended) >= self._wanted:
             self._enough.set()
 
@@ -136,7 +140,7 @@ def test_a_run_is_made_of_few_objects_and_leaves_nothing_for_the_garbage_collect
         line.start(noop)
         await line.until(1)
         held: list[Any] = []
-        line.threads._hand_over = held.append  # type: ignore[method-assign]
+        line.threads._hand_over = held.append  # type: ignore[assignment, method-assign]
         gc.collect()
         gc.disable()
         try:
@@ -223,6 +227,46 @@ def test_a_run_that_is_cut_short_before_it_began_has_ended(work: Work) -> None:
         assert [run.outcome for run in runs] == [Release(), Cancelled("ordered twice")]
 
     work(main)
+
+
+@pytest.mark.parametrize("executor", ["async", "thread"])
+def test_a_run_that_is_started_at_the_end_of_another_has_a_context_of_its_own(work: Work, executor: str) -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="")
+    seen: list[str] = []
+
+    @pgjobs.App().task
+    async def wait(text: str) -> None:
+        seen.append(variable.get())
+        variable.set("of another run")
+
+    @pgjobs.App().task
+    def block(text: str) -> None:
+        seen.append(variable.get())
+        variable.set("of another run")
+
+    task = wait if executor == "async" else block
+
+    async def main(line: Line) -> None:
+        variable.set("of the worker")
+        line.then = lambda: line.start(task) if len(seen) < 5 else None
+        line.start(task)
+        await line.until(5)
+
+    work(main)
+    assert seen == ["of the worker"] * 5
+
+
+def test_any_number_of_jobs_claimed_ahead_may_end_as_they_start(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("ERROR", "pgjobs")
+    app = pgjobs.App()
+    worker = Worker(app.tasks, "", WorkerOptions.make(app.tasks, ["q"], concurrency=10))
+    jobs = [
+        (Lease(id, 1, 1), Claimed("claimed", id, 1, "q", 0, ENQUEUED, "who", "{}", 0, 0, 0, None, None, ENQUEUED, None))
+        for id in range(5_000)
+    ]
+    worker._runs.hold(jobs)
+    worker._runs.begin(1)
+    assert len(worker._outbox) == len(jobs)
 
 
 # Children with several orders in hand

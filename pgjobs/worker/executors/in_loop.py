@@ -25,7 +25,9 @@ class AsyncExecutor(Executor):
         assert task is not None
         plain = timeout is None and task.is_plain
         # Not by the loop's create_task: an application's loop may have a task factory that begins to run at once.
-        run.work = asyncio.Task(self._run(run) if plain else self._run_within(run, timeout), name=task.name)
+        run.work = asyncio.Task(
+            self._run(run) if plain else self._run_within(run, timeout), name=task.name, context=self.fresh_context()
+        )
 
     def cancel(self, run: Run) -> None:
         """Cancel the coroutine; it may clean up in its `finally` blocks."""

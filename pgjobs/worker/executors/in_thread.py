@@ -11,7 +11,6 @@ a stopped worker alive for ever. These are daemons; an abandoned one ends with t
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import threading
 from collections import deque
@@ -199,7 +198,7 @@ class _Work:
         self.limit: asyncio.TimerHandle | None = None
         self.asked = self.late = self.interrupted = self.settled = self.abandoned = False
         self._executor = executor
-        self._variables = contextvars.copy_context()
+        self._variables = executor.fresh_context()
         self._thread: int | None = None
         self._over = False
 
