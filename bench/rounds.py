@@ -25,7 +25,7 @@ def by_label(scenario: Scenario, bench: Bench) -> dict[str, list[tuple[System, C
     for system in bench.systems.values():
         for case in scenario.cases(system, bench):
             found.setdefault(case.label, []).append((system, case))
-    return found
+    return dict(sorted(found.items(), key=lambda each: each[1][0][1].place))
 
 
 def choose_parameters(scenario: Scenario, bench: Bench, given: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ class Case:
 
     label: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    place: int = 0  # cases that are held against each other, and so are to be measured near each other, share it
 
 
 @dataclass

@@ -17,14 +17,14 @@ KEPT = {False: "nothing kept", True: "kept"}
 def cases(system: System, bench: Bench) -> Sequence[Case]:
     """Processes with the best executor, each retention; every other executor in one process."""
     found = [
-        Case(f"{count} process{'es' if count > 1 else ''}, {KEPT[keep]}", {"processes": count, "keep": keep})
+        Case(f"{count} process{'es' if count > 1 else ''}, {KEPT[keep]}", {"processes": count, "keep": keep}, count)
         for keep in system.keeps
         for count in bench.parameters["processes"]
     ]
     for executor in system.executors[1:]:
         if bench.quick and not executor.endswith("-100"):
             continue  # the others are for a long run
-        found.append(Case(f"1 process, {executor}", {"processes": 1, "keep": system.keeps[0], "executor": executor}))
+        found.append(Case(f"1 process, {executor}", {"processes": 1, "keep": system.keeps[0], "executor": executor}, 1))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from bench.counters import Statements
@@ -16,7 +17,7 @@ BUSY = 600_000  # ms that its jobs take: longer than a run
 
 
 def cases(system: System, bench: Bench) -> Sequence[Case]:
-    """Without a worker for all; with idle and with busy ones for pgjobs; with a NOTIFY each, and by pgbench, for the bare."""
+    """Without a worker for all; with idle and with busy ones for pgjobs; with a NOTIFY each heard or not, and by pgbench, for bare."""
     found = []
     for clients in bench.parameters["clients"]:
         who = f"{clients} client{'s' if clients > 1 else ''}"
@@ -33,18 +34,18 @@ def cases(system: System, bench: Bench) -> Sequence[Case]:
                         for state in ("busy", "idle")
                     ]
             case "bare":
-                found += [Case(who, {"clients": clients})]
-                found += [Case(f"{who}, NOTIFY each", {"clients": clients, "how": "psycopg-notify"})]
-                if many:
+                for by, how in ((", ", "psycopg"), (" in SQL, ", "pgbench"))[: 1 + many]:
+                    notified = {"clients": clients, "how": f"{how}-notify"}
                     found += [
-                        Case(f"{who} in SQL", {"clients": clients, "how": "pgbench"}),
-                        Case(f"{who} in SQL, NOTIFY each", {"clients": clients, "how": "pgbench-notify"}),
+                        Case(f"{who}{by}".removesuffix(", "), {"clients": clients, "how": how}),
+                        Case(f"{who}{by}NOTIFY each", notified),
+                        Case(f"{who}{by}NOTIFY each, a worker listens", {**notified, "workers": "idle"}),
                     ]
             case _:
                 found.append(Case(who, {"clients": clients}))
                 if not bench.quick:
                     found.append(Case(f"{who}, workers idle", {"clients": clients, "workers": "idle"}))
-    return found
+    return [replace(case, place=2 * case.options["clients"] + ("in SQL" in case.label)) for case in found]
 
 
 def run(bench: Bench, system: System, case: Case) -> Figures:

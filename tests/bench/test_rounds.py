@@ -50,6 +50,16 @@ def test_every_system_runs_once_a_round_and_case_in_an_order_that_rotates() -> N
     assert rotated([], 3) == []
 
 
+def test_cases_that_are_held_against_each_other_are_measured_near_each_other() -> None:
+    def cases(system: System, bench: Bench) -> Sequence[Case]:
+        return [Case(f"{system.name} {place}", place=place) for place in (1, 2)]
+
+    noted: list[Run] = []
+    apart = Scenario("apart", "", cases, lambda bench, system, case: {}, ())
+    measure(apart, bench("pgjobs", "bare"), 1, noted.append)
+    assert [run.case for run in noted] == ["pgjobs 1", "bare 1", "pgjobs 2", "bare 2"]
+
+
 def test_a_system_that_fails_is_noted_and_the_others_go_on() -> None:
     ran, noted = list[str](), list[Run]()
     context = bench("pgjobs", "bare")

@@ -177,10 +177,12 @@ def claim_and_delete(batch: int, stop: Any, starts: common.Counter) -> None:
     claim = CLAIM.format(batch=batch) + "select id, payload from claimed"
     delete = DELETE.format(ids="%s")
     with psycopg.connect(common.url(), autocommit=True) as db:
+        db.execute("listen bench")
         while not stop.is_set():
             jobs = db.execute(claim, prepare=True).fetchall()
             if not jobs:
-                time.sleep(0.01)  # there is nobody to wake it
+                for _ in db.notifies(timeout=0.1, stop_after=1):
+                    pass
                 continue
             for _, payload in jobs:
                 starts.started(payload["n"])
