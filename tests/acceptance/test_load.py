@@ -51,6 +51,8 @@ def test_no_job_is_lost_when_workers_of_a_supervisor_are_killed(server: str, tmp
     figures = bench("supervised", server, tmp_path, "--set", "jobs=8000", "--set", "kills=2")
     assert figures["completed"] == 8000
     assert figures["kills"] == 2
+
+
 # As large as the figures that are told of it.
 
 
@@ -74,9 +76,7 @@ def test_a_job_whose_worker_is_killed_runs_elsewhere_within_a_second_and_without
 @pytest.mark.long
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_hundred_thousand_jobs_run_exactly_once(server: str, tmp_path: Path, processes: int) -> None:
-    figures = bench(
-        "supervised", server, tmp_path, "--set", f"processes={processes}", "--set", "kills=0", timeout=600
-    )
+    figures = bench("supervised", server, tmp_path, "--set", f"processes={processes}", "--set", "kills=0", timeout=600)
     assert figures["completed"] == figures["runs"] == 100_000
 
 
