@@ -13,8 +13,6 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -72,6 +70,7 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
         "rounds jobs/s": [each["jobs/s"] for each in rounds],
         "rounds pages/job": [each["pages/job"] for each in rounds],
         "rounds worst wait s": [each["worst wait s"] for each in rounds],
+        "kills": len(rounds),
         "jobs": known["rounds"] * 2 * half,
     }
 
@@ -80,7 +79,8 @@ def one_round(stage: Stage, starts: common.SharedStarts, first: int, half: int, 
     """Both halves; the jobs' numbers begin with `first`."""
     db = ours.database(stage)
     before = counters.read(db, None)
-    killing = threading.Timer(half / known["rate"] / 2, partial(kill_one, stage))
+    killed: list[int] = []
+    killing = threading.Timer(half / known["rate"] / 2, lambda: killed.append(kill_one(stage)))
     killing.start()
     try:
         committed = enqueue(stage, range(first, first + half), known["rate"], known["slowest"])
@@ -89,6 +89,8 @@ def one_round(stage: Stage, starts: common.SharedStarts, first: int, half: int, 
         raise
     finally:
         killing.join()
+    if not killed:
+        raise Failed("No worker could be killed.")
     wait_empty(db)
     burst = range(first + half, first + 2 * half)
     with stage.beside() as client:
@@ -162,11 +164,13 @@ def workers(stage: Stage) -> list[int]:
     return [pid for (pid,) in rows]
 
 
-def kill_one(stage: Stage) -> None:
-    """Kill one of the workers, whichever."""
-    with stage.beside() as db, suppress(ProcessLookupError):
+def kill_one(stage: Stage) -> int:
+    """Kill one of the workers, whichever, and return which."""
+    with stage.beside() as db:
         rows = db.execute("select pid from pgjobs.workers where supervisor is not null").fetchall()
-        os.kill(random.choice(rows)[0], signal.SIGKILL)
+        pid = int(random.choice(rows)[0])
+        os.kill(pid, signal.SIGKILL)
+        return pid
 
 
 def wait_empty(db: psycopg.Connection[Any]) -> None:

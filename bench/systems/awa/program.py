@@ -64,9 +64,9 @@ async def bulk(options: Namespace) -> None:
 
 
 async def work(options: Namespace) -> None:
-    client = awa.AsyncClient(common.url(), 20)
     starts = common.Starts(options)
     queues = common.queues_of(options)
+    client = awa.AsyncClient(common.url(), 19 + len(queues))  # with no more connections than queues it never starts
 
     async def run(job: awa.Job) -> None:
         starts.started(job.args.n)
