@@ -57,7 +57,7 @@ class Claimed(NamedTuple):
     run: int
     queue: str
     rank: int
-    available_at: str
+    at: None  # a column of other rows
     task: str
     payload: str
     priority: int

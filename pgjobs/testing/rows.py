@@ -91,10 +91,10 @@ class Row:
 
     def claim(self, now: datetime) -> Claimed:
         """Begin the next run."""
-        at, spec = self.available_at, self.spec
+        spec = self.spec
         self.status, self.run, self.worker, self.claimed_at = Status.RUNNING, self.run + 1, WORKER, now
         return Claimed(
-            verb="claimed", id=self.id, run=self.run, queue=spec.queue, rank=spec.priority, available_at=str(at),
+            verb="claimed", id=self.id, run=self.run, queue=spec.queue, rank=spec.priority, at=None,
             task=spec.task, payload=spec.payload, priority=spec.priority, attempts=self.attempts, crashes=0,
             max_attempts=spec.max_attempts, timeout=None if spec.timeout is None else spec.timeout.total_seconds(),
             enqueued_at=self.enqueued_at.isoformat(), metadata=spec.metadata, version=spec.version,

@@ -9,7 +9,7 @@ within a moment all the same (the jobs have become longer) goes back uncounted, 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from pgjobs.job import Claimed, Lease
 
@@ -24,7 +24,9 @@ class Ahead:
     """The jobs, oldest first, and how many there may be. Times are seconds of a monotonic clock, handed in."""
 
     def __init__(self) -> None:
-        self._jobs: deque[tuple[float, Lease, Claimed]] = deque()  # since when it waits, and what
+        self._jobs: deque[tuple[Lease, Claimed]] = deque()
+        self._came: deque[tuple[int, float]] = deque()  # of those that came together: how many had come with them, and when
+        self._held = self._taken = 0  # how many have come, and gone
         self.most = 0
         self._rate = 0.0  # jobs a second that the slots get through
         self._took = 0.0  # seconds a full claim takes
@@ -39,32 +41,45 @@ class Ahead:
         if full:
             self._took += WEIGHT * ((now - began) - self._took)
             if self._began is not None:
-                self._rate += WEIGHT * (settled / (began - self._began) - self._rate)
+                self._rate += WEIGHT * (settled / max(began - self._began, 1e-6) - self._rate)
             self._began = began
             self._row = self._row + 1 if settled else 0
             self.most = min(MOST, int(self._rate * self._took * ROUND_TRIPS)) if self._row >= ROW else 0
         else:
             self._forget()
 
-    def hold(self, jobs: Iterable[tuple[Lease, Claimed]], now: float) -> None:
+    def hold(self, jobs: Collection[tuple[Lease, Claimed]], now: float) -> None:
         """Keep these until there are slots."""
-        self._jobs.extend((now, lease, job) for lease, job in jobs)
+        self._forget_gone()
+        self._jobs.extend(jobs)
+        self._held += len(jobs)
+        self._came.append((self._held, now))
 
     def take(self) -> tuple[Lease, Claimed] | None:
         """Take the one that has waited longest."""
-        return self._jobs.popleft()[1:] if self._jobs else None
+        if not self._jobs:
+            return None
+        self._taken += 1
+        return self._jobs.popleft()
 
     def late_at(self) -> float:
         """Return when the first of them will have waited too long."""
-        return self._jobs[0][0] + PATIENCE
+        self._forget_gone()
+        return self._came[0][1] + PATIENCE
 
     def give_up(self) -> list[tuple[Lease, Claimed]]:
         """Take all of them, to be given back; and hold no more until full claims show anew how many may be held."""
-        jobs = [job[1:] for job in self._jobs]
+        jobs = list(self._jobs)
         self._jobs.clear()
+        self._came.clear()
+        self._taken = self._held
         self._rate = 0.0
         self._forget()
         return jobs
+
+    def _forget_gone(self) -> None:
+        while self._came and self._came[0][0] <= self._taken:
+            self._came.popleft()
 
     def _forget(self) -> None:
         self.most, self._row, self._began = 0, 0, None

@@ -106,10 +106,10 @@ begin
             where c.queue <> all (v_paused)
         ), picked as (
             -- Lazy to the last row: what is not returned is not locked.
-            select j.tid, j.available_at, j.id, e.ord
+            select j.tid, e.ord
             from entries e
             cross join lateral (
-                select j.ctid as tid, j.available_at, j.id
+                select j.ctid as tid
                 from pgjobs.jobs j
                 where j.status = 'ready' and j.queue = e.queue and j.rank = e.rank and j.available_at <= v_now
                   and (j.available_at, j.id) > (e.after_at, e.after_id)
@@ -119,11 +119,10 @@ begin
             ) j
             limit p_limit
         )
-        select array_agg(p.tid), (array_agg(p.ord))[count(*)], (array_agg(p.available_at))[count(*)], (array_agg(p.id))[count(*)]
-        into v_tids, v_ord, v_at, v_id
-        from picked p;
+        select array_agg(p.tid), max(p.ord) into v_tids, v_ord from picked p;
         v_full := coalesce(cardinality(v_tids), 0) = p_limit;
         if v_full then
+            select j.available_at, j.id into v_at, v_id from pgjobs.jobs j where j.ctid = v_tids[p_limit];
             -- This worker has no slot left, and there may be more: then it is another's turn.
             if v_waits then
                 perform pgjobs.end_waiting();
@@ -181,7 +180,7 @@ begin
                 claimed_at = greatest(v_now, v_since)  -- where leases and rescue look, also when the clock was set back
             from unnest(v_tids) picked(tid)
             where j.ctid = picked.tid
-            returning 'claimed', j.id, j.run, j.queue, j.rank, j.available_at::text, j.task, j.payload::text, j.priority,
+            returning 'claimed', j.id, j.run, j.queue, j.rank, null::text, j.task, j.payload::text, j.priority,
                       j.attempts, j.crashes, j.max_attempts, extract(epoch from j.timeout)::double precision,
                       j.enqueued_at::text, j.metadata::text, j.version;
     end if;

@@ -11,7 +11,7 @@ import pytest
 from pgjobs.job import Claimed
 from pgjobs.logs import JsonFormatter, TextFormatter
 
-JOB = Claimed("claimed", 7, 2, "ocr", 0, "", "read", "{}", 0, 0, 0, None, None, "", None)
+JOB = Claimed("claimed", 7, 2, "ocr", 0, None, "read", "{}", 0, 0, 0, None, None, "", None)
 
 
 def record(message: str, *args: Any) -> logging.LogRecord:

@@ -20,7 +20,7 @@ from tests.worker.conftest import run
 
 Drain = Callable[..., pgjobs.Worker]
 JOBS = [
-    (Lease(id, 1, 1), Claimed("claimed", id, 1, "q", 0, "", "t", "{}", 0, 0, 0, None, None, "", None))
+    (Lease(id, 1, 1), Claimed("claimed", id, 1, "q", 0, None, "t", "{}", 0, 0, 0, None, None, "", None))
     for id in range(9)
 ]
 

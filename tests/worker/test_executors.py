@@ -618,7 +618,7 @@ def test_an_interruption_that_is_asked_for_before_the_handler_has_begun_is_heede
         executor = Later()
         executor.ended = lambda run, outcome: told.put_nowait(outcome)
         now = datetime.now(UTC).isoformat()
-        job = Claimed("claimed", 1, 1, "default", 0, now, "work", "{}", 0, 0, 0, None, None, now, None)
+        job = Claimed("claimed", 1, 1, "default", 0, None, "work", "{}", 0, 0, 0, None, None, now, None)
         run = Run(Lease(1, 1, 1), job, work)
         executor.start(run)
         executor.cancel(run)  # there is no thread yet that an interruption could strike

@@ -10,7 +10,7 @@ from pgjobs.calls import Step
 from pgjobs.job import Claimed
 from pgjobs.worker.pace import LATE_EVERY, RECHECKS, SOON, Pace
 
-JOB = Claimed("claimed", 1, 1, "q", 0, "", "t", "{}", 0, 0, 0, None, None, "", None)
+JOB = Claimed("claimed", 1, 1, "q", 0, None, "t", "{}", 0, 0, 0, None, None, "", None)
 LIMIT = 100
 
 

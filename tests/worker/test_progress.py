@@ -80,7 +80,7 @@ def test_any_thread_may_speak() -> None:
 
 def test_an_outcome_waits_until_the_last_progress_of_its_run_is_written() -> None:
     def entry(lease: Lease) -> Entry:
-        job = Claimed("claimed", lease.id, lease.run, "q", 0, "", "t", "{}", 0, 0, 0, None, None, "", None)
+        job = Claimed("claimed", lease.id, lease.run, "q", 0, None, "t", "{}", 0, 0, 0, None, None, "", None)
         return Entry(lease, job, Done(), None)
 
     outbox = Outbox()

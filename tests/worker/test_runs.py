@@ -66,7 +66,7 @@ class Line:
     def start(self, task: pgjobs.Task[..., Any], payload: str = PAYLOAD) -> Run:
         self._ids += 1
         name = task.name
-        job = Claimed("claimed", self._ids, 1, "q", 0, ENQUEUED, name, payload, 0, 0, 0, None, None, ENQUEUED, None)
+        job = Claimed("claimed", self._ids, 1, "q", 0, None, name, payload, 0, 0, 0, None, None, ENQUEUED, None)
         run = Run(Lease(self._ids, 1, 1), job, task)
         self.runner.start(run)
         return run
@@ -261,7 +261,7 @@ def test_any_number_of_jobs_claimed_ahead_may_end_as_they_start(caplog: pytest.L
     app = pgjobs.App()
     worker = Worker(app.tasks, "", WorkerOptions.make(app.tasks, ["q"], concurrency=10))
     jobs = [
-        (Lease(id, 1, 1), Claimed("claimed", id, 1, "q", 0, ENQUEUED, "who", "{}", 0, 0, 0, None, None, ENQUEUED, None))
+        (Lease(id, 1, 1), Claimed("claimed", id, 1, "q", 0, None, "who", "{}", 0, 0, 0, None, None, ENQUEUED, None))
         for id in range(5_000)
     ]
     worker._runs.hold(jobs)

@@ -23,7 +23,7 @@ async def forget() -> None: ...
 def entry(
     id: int, outcome: Outcome, task: pgjobs.Task[Any, Any] | None = keep, worker: int = 1, **job: object
 ) -> Entry:
-    claimed = Claimed("claimed", id, 1, "q", 0, "", "t", "{}", 0, 0, 0, None, None, "", None)._replace(**job)  # type: ignore[arg-type]
+    claimed = Claimed("claimed", id, 1, "q", 0, None, "t", "{}", 0, 0, 0, None, None, "", None)._replace(**job)  # type: ignore[arg-type]
     return Entry(Lease(id, 1, worker), claimed, outcome, task)
 
 

@@ -19,7 +19,7 @@ import common
 from bench import pgbench
 
 # The best that we document, in one place: see bench/README.md.
-CONCURRENCY = {"async": 500, "thread": 32, "process": os.cpu_count() or 1}
+CONCURRENCY = {"async": 500, "thread": 100, "process": 64}
 
 
 def main() -> None:
