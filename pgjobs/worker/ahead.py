@@ -17,7 +17,9 @@ MOST = 1_000  # jobs; more do not make a claim cheaper
 ROUND_TRIPS = 3.0  # one under way, one to come, and one more, or it could not grow
 PATIENCE = 0.25  # seconds a job may wait here
 WEIGHT = 0.5  # of the newest measurement
-ROW = 5  # full claims one after the other, each with outcomes, that show a stream of short jobs; one short job shows nothing
+ROW = (
+    5  # full claims with outcomes, and none between that was not full, that show a stream; one short job shows nothing
+)
 
 
 class Ahead:
@@ -25,7 +27,9 @@ class Ahead:
 
     def __init__(self) -> None:
         self._jobs: deque[tuple[Lease, Claimed]] = deque()
-        self._came: deque[tuple[int, float]] = deque()  # of those that came together: how many had come with them, and when
+        self._came: deque[tuple[int, float]] = (
+            deque()
+        )  # of those that came together: how many had come with them, and when
         self._held = self._taken = 0  # how many have come, and gone
         self.most = 0
         self._rate = 0.0  # jobs a second that the slots get through
@@ -43,7 +47,7 @@ class Ahead:
             if self._began is not None:
                 self._rate += WEIGHT * (settled / max(began - self._began, 1e-6) - self._rate)
             self._began = began
-            self._row = self._row + 1 if settled else 0
+            self._row += settled > 0
             self.most = min(MOST, int(self._rate * self._took * ROUND_TRIPS)) if self._row >= ROW else 0
         else:
             self._forget()

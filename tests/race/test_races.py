@@ -691,7 +691,7 @@ def test_a_job_committed_after_a_worker_began_to_wait_wakes_it(connect: Connect,
     id = enqueue_one(open_)
     worker.wait_idle()
     open_.commit()
-    assert ear.heard() == [{"queue": "default", "in": 0}]
+    assert ear.heard() == [{"queue": "default", "in": 0, "to": 0}]
     assert ids(worker.claim()) == [id]
 
 

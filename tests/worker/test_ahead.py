@@ -44,12 +44,13 @@ def test_long_jobs_are_not_held() -> None:
     assert ahead.most == 0
 
 
-def test_a_short_job_among_long_ones_shows_nothing() -> None:
+def test_a_few_short_jobs_show_nothing() -> None:
     held = Ahead()
-    for settled in [0, 1] * 20:
-        held.claimed(settled, 1.0, 1.001, True)
-        held.claimed(settled, 1.002, 1.003, True)
+    for number in range(3 * ahead.ROW):  # most claims find no outcome yet
+        held.claimed(number % 4 == 3, number * 0.001, (number + 1) * 0.001, True)
         assert held.most == 0
+    full_claims(held, 20, took=0.004)
+    assert held.most > 0
 
 
 def test_there_is_a_most() -> None:
@@ -107,7 +108,7 @@ def test_a_worker_of_few_slots_claims_a_backlog_of_short_jobs_by_the_hundred(
     app.enqueue_many(nothing.spec(n=n) for n in range(5_000))
     drain(concurrency=4)
     assert ran == list(range(5_000))
-    assert len(claims) < 5_000 / 4 / 5  # by its slots alone it would be two thousand
+    assert len(claims) < 1_000  # by its slots alone, two at a time, it would be 2,500
     assert max(claims) > 100
 
 
