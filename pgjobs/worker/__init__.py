@@ -1,7 +1,7 @@
 """The worker: claims jobs, runs them, settles their outcomes.
 
-    listener --wakeups--> pace --when--> claimer --jobs--> runs: slots, runner --outcomes--> outbox --> claimer
-                          cancels: which runs to stop     strays: no slot     events: for hooks
+    listener --wakeups--> pace --when--> claimer --intake--> runs: slots, runner --outcomes--> outbox --> claimer
+                          cancels: which runs to stop       ahead, strays: no slot yet     events: for hooks
     keeper (a thread): renews the lease, rescues, prunes; under a supervisor, that one does it for all its workers
 
 `worker` wires the parts, starts them and drains them. Connections: one to claim and settle, one to listen, one for the keeper

@@ -28,11 +28,12 @@ from pgjobs.worker.events import Events
 from pgjobs.worker.executors import Executor
 from pgjobs.worker.executors.in_loop import AsyncExecutor
 from pgjobs.worker.executors.in_process import ProcessExecutor
+from pgjobs.worker.intake import Intake
 from pgjobs.worker.keeper import Keeper, Keeping
 from pgjobs.worker.options import WorkerOptions, on_failure
 from pgjobs.worker.runs import Runs
 from pgjobs.worker.session import Session
-from pgjobs.worker.settler import BATCH, Outbox
+from pgjobs.worker.settler import Outbox
 from pgjobs.worker.slots import Slots
 from pgjobs.worker.stop import Stop
 from pgjobs.worker.stuck import Stuck
@@ -40,7 +41,6 @@ from pgjobs.worker.wakeups import Wakeups
 
 log = logging.getLogger("pgjobs.worker")
 
-FEW = 32  # jobs that are begun before the next request is made; when more have come, it goes first
 LINGER = 0.002  # seconds an outcome may wait for others to be settled with it
 STOPPED_BY_FORCE = 5.0  # seconds that cut-short runs may take to end
 RECONCILE_EVERY = 60.0
@@ -87,6 +87,7 @@ class Worker:
         self._runs = Runs(
             tasks, self._executors, self._slots, self._claimer, self._events, self._stop, changed
         )  # fmt: skip
+        self._intake = Intake(self._slots, self._claimer, self._runs, self._stop)
         self._cancels = Cancels(self._claimer, self._runs)
         wakeups = Wakeups(options.queues, self._claimer, self._cancels, changed)
         self._listener = Listener(dsn, wakeups.heard, wakeups.listening)
@@ -167,10 +168,10 @@ class Worker:
     async def _work(self) -> None:
         while True:
             await self._wait()
-            if (self._stop or self._drained) and not self._runs and not self._outbox and not self._waiting:
+            if (self._stop or self._drained) and not self._runs and not self._outbox and not self._intake.waiting:
                 return
             if self._stop:
-                self._begin()  # gives back what has not begun
+                self._intake.begin()  # or rather gives it back
                 self._stop.begin(len(self._runs))
                 if self._stop.is_over() or self._stuck.are_all(len(self._runs)):
                     await self._cut_short()
@@ -193,82 +194,39 @@ class Worker:
             self._reconcile_at = time.monotonic() + RECONCILE_EVERY
             await self._claimer.reconcile()
         await self._cancels.step()
-        wanted, closed = self._wanted()
+        wanted, closed = self._intake.room() if self._claims else (0, frozenset[str]())
         pace = self._claimer.pace
         sweep = pace.sweep_due(time.monotonic())
-        claims = wanted > 0 and time.monotonic() >= pace.claim_at
         if not self._runs:
             self._cancels.later()
-        began, outcomes = time.monotonic(), len(self._outbox)
-        await self._claim(wanted, closed)
+        claimed = await self._intake.step(wanted, closed)
         self._last_step = time.monotonic()
-        if claims and self._slots.shared:
-            self._runs.ahead.claimed(min(outcomes, BATCH), began, self._last_step, pace.full)
-        if claims:
+        if claimed:
             self._ready.set()
-            if self.options.drain and not (pace.full or self._runs or self._outbox or self._waiting):
+            if self.options.drain and not (pace.full or self._runs or self._outbox or self._intake.waiting):
                 # Only a look from the head proves that there is nothing left.
                 self._drained = sweep
                 pace.sweep_now(time.monotonic())
         self._keeper.report = self._report()
 
-    def _wanted(self) -> tuple[int, frozenset[str]]:
-        """Return how many jobs to claim, and from which queues none."""
-        room = self._slots.room()
-        if self._stop or self._drained:
-            return 0, room.closed
-        # Half of what fits at a time: while the database works for one half, the loop runs the other.
-        half = (self._capacity + 1) // 2
-        if not self._slots.shared:
-            return min(room.limit - self._waiting, half), room.closed
-        return min(room.limit + self._runs.ahead.most - self._waiting, half), frozenset()
-
     @property
-    def _capacity(self) -> int:
-        return self._slots.total + self._runs.ahead.most
-
-    @property
-    def _waiting(self) -> int:
-        """How many jobs are claimed and have not begun."""
-        return self._claimer.arrived + len(self._runs.ahead)
-
-    async def _claim(self, wanted: int, closed: frozenset[str]) -> None:
-        if not self._claimer.arrived:
-            await self._claimer.step(wanted, closed)
-            return
-        # The request first, and while the database works for it, what the one before has brought.
-        claiming = asyncio.create_task(self._claimer.step(wanted, closed))
-        try:
-            await asyncio.sleep(0)
-            self._begin()
-            await claiming
-        except asyncio.CancelledError:
-            claiming.cancel()
-            await asyncio.gather(claiming, return_exceptions=True)
-            raise
-
-    def _begin(self) -> None:
-        """Start what was claimed, as far as there are slots."""
-        self._runs.hold(self._claimer.take())
-        if self._stop:
-            self._runs.give_back()
-        else:
-            self._runs.begin(self._slots.room().limit if self._slots.shared else len(self._runs.ahead))
+    def _claims(self) -> bool:
+        return not (self._stop or self._drained)
 
     async def _wait(self) -> None:
         """Sleep until there is something to settle or to claim."""
-        stop, strays, board = self._stop, self._runs.strays, self._claimer.board
+        stop, strays, board, intake = self._stop, self._runs.strays, self._claimer.board, self._intake
         while not (self._drained or stop.at_once or (stop and stop.ends is None)):
             now = time.monotonic()
             due = now + LOOK_AFTER_KEEPER
             if self._outbox:
                 # Half of what fits is done, or all: settle at once. Else let a few more come along.
-                soon = not (self._runs or self._waiting) or len(self._outbox) * 2 >= self._capacity
+                soon = not (self._runs or intake.waiting) or len(self._outbox) * 2 >= intake.capacity
                 due = now if soon else min(due, self._last_step + LINGER)
-            if not stop and self._wanted()[0] > 0:
+            if self._claims and intake.room()[0] > 0:
                 due = min(due, self._claimer.pace.claim_at)
-            if self._claimer.arrived and (due > now or self._claimer.arrived < FEW):
-                self._begin()
+            if self._claimer.arrived and (due > now or intake.is_few()):
+                intake.begin()
                 continue
             if self._runs.ahead:
                 due = min(due, self._runs.ahead.late_at())
@@ -341,8 +299,7 @@ class Worker:
     def _lost(self, worker: int) -> None:
         # The claim finds out by itself what to do about it; only what runs must be stopped now.
         if worker == self.id:
-            self._runs.hold(self._claimer.take())
-            self._runs.give_back()  # or rather it is void: nothing may begin under a lease that is lost
+            self._intake.void()
             if self.options.on_lease_lost == "stop":
                 self._runs.cut_short()
         self._claimer.pace.woken(time.monotonic(), 0)
