@@ -35,7 +35,7 @@ def begin(arguments: Sequence[str]) -> Ahead | None:
         theirs.set_inheritable(True)
         # A process group of its own: ^C in a terminal reaches the whole group, and a worker is to hear of it once.
         pid = os.posix_spawn(
-            sys.executable, command(theirs.fileno(), _app(arguments)), os.environ, setpgroup=0,
+            sys.executable, command(theirs.fileno(), _app(arguments)), os.environ, setpgroup=0, setsigmask=(),
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
         )  # fmt: skip
     return Ahead(pid, ours)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 Log = tuple[str, Literal["text", "json"]]  # level and format
+STOPS = (signal.SIGTERM, signal.SIGINT)  # what asks a supervisor to stop
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ from pgjobs.ahead import Ahead
 from pgjobs.cli.durations import DURATION
 from pgjobs.cli.target import NO_APP, Command, Target, named_by, pass_target
 from pgjobs.errors import ConfigurationError
-from pgjobs.orders import Log, Orders
+from pgjobs.orders import STOPS, Log, Orders
 from pgjobs.texts import span
 
 ALONE = Path(pgjobs.__file__).parent / "worker" / "alone.py"  # run, and not imported
@@ -179,14 +180,16 @@ def _unseen_orders(
 
 def _become_supervisor(orders: Orders, ahead: Ahead | None = None) -> NoReturn:
     """Go on as a process that is a supervisor and nothing else: without the app, and under the same id."""
+    # From here on a worker may run jobs, and until the supervisor listens to signals one would end it at once: they wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     if ahead is not None:
         ahead.line.sendall(orders.of_worker(1).dump().encode() + b"\n")
         ahead.line.set_inheritable(True)
         orders = replace(orders, ahead=(ahead.pid, ahead.line.fileno()))
-    file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # the DSN has a password: not for `ps` to show
-    file.write(orders.dump())
-    file.seek(0)
-    os.set_inheritable(file.fileno(), True)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os.execv(sys.executable, [sys.executable, "-P", str(ALONE), str(file.fileno()), orders.app])
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:  # the DSN has a password: not for `ps` to show
+        file.write(orders.dump())
+        file.seek(0)
+        os.set_inheritable(file.fileno(), True)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.execv(sys.executable, [sys.executable, "-P", str(ALONE), str(file.fileno()), orders.app])

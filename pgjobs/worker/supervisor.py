@@ -24,7 +24,7 @@ from datetime import timedelta
 
 from pgjobs.calls import Report
 from pgjobs.errors import ConfigurationError, WorkerFailed
-from pgjobs.orders import Orders
+from pgjobs.orders import STOPS, Orders
 from pgjobs.texts import ended, span
 from pgjobs.worker.child import Child
 from pgjobs.worker.upkeep import Upkeep
@@ -107,7 +107,7 @@ class Supervisor:
         for fd, _ in poll.poll(timeout):
             if fd == signals:
                 for number in os.read(signals, 4096):
-                    if number in (signal.SIGTERM, signal.SIGINT):
+                    if number in STOPS:
                         self._stop()
             else:
                 self._listen(lines[fd])
@@ -208,7 +208,7 @@ def _signals() -> Iterator[tuple[int, int]]:
     """Let signals, and the ends of children, be read as bytes: yields where to read them and where to write others."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+    numbers = (*STOPS, signal.SIGCHLD)
     try:
         before = {number: signal.signal(number, lambda number, frame: None) for number in numbers}
     except ValueError as error:
@@ -218,9 +218,11 @@ def _signals() -> Iterator[tuple[int, int]]:
             "run_worker needs the main thread; elsewhere use `async with app.worker()`."
         ) from error
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # what came while this process was made is heard now
     try:
         yield reading, writing
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 import pgjobs
+import pgjobs.cli.worker as cli_worker
+from pgjobs.orders import Orders
 from tests.cli.conftest import NO_SERVER, Cli, Start, WriteApp, line_with
 
 TASKS = """
@@ -344,3 +348,43 @@ def test_a_queue_that_may_be_misspelt_is_told_once(
     _, log = process.communicate()
     assert process.returncode == 0, log
     assert log.count("no task of the app is on the queue 'nowhere'") == 1
+
+
+# What comes while the command becomes the supervisor: a worker may run jobs already.
+
+PENDING = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+os.kill(os.getpid(), signal.SIGTERM)
+sys.argv[0] = "pgjobs"
+from pgjobs.__main__ import main
+main()
+"""
+
+
+def test_a_signal_that_comes_while_the_supervisor_is_made_is_heard_by_it(
+    here: str, start: Start, write_app: WriteApp
+) -> None:
+    process = start("worker", "--app", write_app(TASKS), program=("-c", PENDING))
+    out, log = process.communicate()
+    assert process.returncode == 0, log
+    assert out, log  # its summary
+
+
+def test_signals_wait_from_the_moment_in_which_a_worker_has_its_orders(
+    monkeypatch: pytest.MonkeyPatch, here: str
+) -> None:
+    masks: list[set[signal.Signals]] = []
+
+    def replaced(path: str, arguments: list[str]) -> NoReturn:
+        masks.append(set(signal.pthread_sigmask(signal.SIG_BLOCK, [])))  # type: ignore[arg-type]
+        raise SystemExit(7)
+
+    monkeypatch.setattr(os, "execv", replaced)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    try:
+        with pytest.raises(SystemExit):
+            cli_worker._become_supervisor(Orders("", "app:app", 1, {}, 60, 30, False, None, []))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert masks[0] >= {signal.SIGTERM, signal.SIGINT}
