@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, TypedDict
@@ -95,11 +96,21 @@ class Spec:
     version: int | None = None  # of the payload; None means 1
 
     def carrying(self, payload: str) -> Spec:
-        """Return the same job with other arguments. Every enqueue asks for it: dataclasses.replace takes three times as long."""
-        return Spec(
-            self.task, payload, self.queue, self.priority, self.delay, self.available_at, self.max_attempts, self.timeout,
-            self.metadata, self.notify, self.version,
-        )  # fmt: skip
+        """Return the same job with other arguments. Every enqueue asks for it: dataclasses.replace takes six times as long."""
+        spec = object.__new__(Spec)
+        for get, set in _FIELDS:
+            set(spec, get(self))
+        _PAYLOAD(spec, payload)
+        return spec
+
+
+# How a field is read and written, past the guard that keeps a Spec from being changed.
+_PAYLOAD: Callable[[Spec, str], None] = Spec.__dict__["payload"].__set__
+_FIELDS: list[tuple[Callable[[Spec], Any], Callable[[Spec, Any], None]]] = [
+    (Spec.__dict__[field.name].__get__, Spec.__dict__[field.name].__set__)
+    for field in fields(Spec)
+    if field.name != "payload"
+]
 
 
 class FailedJob(TypedDict):

@@ -224,3 +224,17 @@ def test_the_limit_is_one_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     for large in (fits + "x", "\U0001f600" * 2**18, [1e300] * 5_000):
         with pytest.raises(InvalidResult, match="it is 1 MiB of JSON, and a job carries 1 at most"):
             encode_result(large, task="t")
+
+
+@given(st.dictionaries(st.text(max_size=9), st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e9, 1e9)))
+def test_what_is_flat_is_encoded_as_everything_else_is(values: dict[str, Any]) -> None:
+    def text(of: dict[str, Any]) -> str:
+        try:
+            return encode_payload(of, task="t")
+        except InvalidPayload as error:
+            return str(error)
+
+    class Mine(dict[str, Any]):  # which takes the other way
+        pass
+
+    assert text(values) == text(Mine(values))
