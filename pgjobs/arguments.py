@@ -54,8 +54,9 @@ class Arguments:
         loads = {name: (form.loads_as_is, form.load) for name, form in forms.items() if form is not ANY}
         keywords = rest is not ANY
         self._dump = _converter(task, self._known, dumps, (rest.dumps_as_is, rest.dump) if keywords else None)
-        # What most payloads are: all of the arguments and no other, each of a type that is taken as it is (None: of any).
-        self._as_is = {name: None if form is ANY else form.loads_as_is for name, form in forms.items()}
+        # What most calls and payloads are: all of the arguments and no other, each of a type that is taken as it is (None: of any).
+        self._dumps_as_is = {name: None if form is ANY else form.dumps_as_is for name, form in forms.items()}
+        self._loads_as_is = {name: None if form is ANY else form.loads_as_is for name, form in forms.items()}
         self._load = _converter(task, self._known, loads, (rest.loads_as_is, rest.load) if keywords else None)
 
     def dump(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
@@ -69,19 +70,15 @@ class Arguments:
                 if name in kwargs:
                     raise InvalidPayload(f"{self._task} got the argument {name!r} twice.")
                 kwargs[name] = value
+        if _is_as_is(kwargs, self._dumps_as_is):
+            return kwargs
         self.check_names(kwargs)
         return self._dump(kwargs)
 
     def load(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the arguments in a payload as the function takes them. Raises InvalidPayload when they do not fit."""
-        as_is = self._as_is
-        if len(values) == len(as_is):
-            for name, value in values.items():
-                types = as_is.get(name, NONE)
-                if types is not None and type(value) not in types:
-                    break
-            else:
-                return values
+        if _is_as_is(values, self._loads_as_is):
+            return values
         self.check_names(values)
         return self._load(values)
 
@@ -100,6 +97,17 @@ class Arguments:
             raise InvalidPayload(f"{self._task} has no {_arguments(unknown)}; it takes {takes}.")
         if missing := self._required - names.keys():
             raise InvalidPayload(f"{self._task} needs the {_arguments(missing)}.")
+
+
+def _is_as_is(values: Mapping[str, Any], types_of: Mapping[str, Types | None]) -> bool:
+    """Whether these are all of the arguments and no other, each of a type that is taken as it is."""
+    if len(values) != len(types_of):
+        return False
+    for name, value in values.items():
+        types = types_of.get(name, NONE)
+        if types is not None and type(value) not in types:
+            return False
+    return True
 
 
 def _converter(

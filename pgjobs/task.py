@@ -105,6 +105,7 @@ class Task(Generic[P, R]):
         self._takes_context = self.is_generator or self._arguments.context is not None
         version = None if options.version == 1 else options.version
         self._defaults = Spec(task=name, queue=options.queue, priority=options.priority, version=version)
+        self._carry = self._defaults.carrier()
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
@@ -126,7 +127,7 @@ class Task(Generic[P, R]):
 
     def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> Spec:
         """Return the job without enqueuing it, for `app.enqueue_many`."""
-        return self._defaults.carrying(self._payload(args, kwargs))
+        return self._carry(self._payload(args, kwargs))
 
     def options(
         self,
@@ -289,7 +290,7 @@ class Bound(Generic[P, R]):
 
     def __init__(self, task: Task[P, R], defaults: Spec, tx: Any) -> None:
         self._task = task
-        self._defaults = defaults
+        self._carry = defaults.carrier()
         self._tx = tx
 
     def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> JobId:
@@ -302,7 +303,7 @@ class Bound(Generic[P, R]):
 
     def spec(self, /, *args: P.args, **kwargs: P.kwargs) -> Spec:
         """Return the job without enqueuing it, for `app.enqueue_many`."""
-        return self._defaults.carrying(self._task._payload(args, kwargs))
+        return self._carry(self._task._payload(args, kwargs))
 
 
 def _check_function(task: Task[Any, Any]) -> None:

@@ -226,7 +226,9 @@ def test_the_limit_is_one_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
             encode_result(large, task="t")
 
 
-@given(st.dictionaries(st.text(max_size=9), st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e9, 1e9)))
+@given(
+    st.dictionaries(st.text(max_size=9), st.none() | st.booleans() | st.integers() | st.text() | st.floats(-1e9, 1e9))
+)
 def test_what_is_flat_is_encoded_as_everything_else_is(values: dict[str, Any]) -> None:
     def text(of: dict[str, Any]) -> str:
         try:
