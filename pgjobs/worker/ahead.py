@@ -15,6 +15,7 @@ from pgjobs.job import Claimed, Lease
 
 MOST = 1_000  # jobs; more do not make a claim cheaper
 ROUND_TRIPS = 3.0  # one under way, one to come, and one more, or it could not grow
+AT_LEAST = 0.02  # seconds of work, where round trips are shorter: or a busy worker would make a great many for a few jobs each
 PATIENCE = 0.25  # seconds a job may wait here
 WEIGHT = 0.5  # of the newest measurement
 ROW = (
@@ -48,7 +49,8 @@ class Ahead:
                 self._rate += WEIGHT * (settled / max(began - self._began, 1e-6) - self._rate)
             self._began = began
             self._row += settled > 0
-            self.most = min(MOST, int(self._rate * self._took * ROUND_TRIPS)) if self._row >= ROW else 0
+            span = max(self._took * ROUND_TRIPS, AT_LEAST)
+            self.most = min(MOST, int(self._rate * span)) if self._row >= ROW else 0
         else:
             self._forget()
 
