@@ -15,7 +15,9 @@ from pgjobs.job import Claimed, Lease
 
 MOST = 1_000  # jobs; more do not make a claim cheaper
 ROUND_TRIPS = 3.0  # one under way, one to come, and one more, or it could not grow
-AT_LEAST = 0.02  # seconds of work, where round trips are shorter: or a busy worker would make a great many for a few jobs each
+AT_LEAST = (
+    0.02  # seconds of work, where round trips are shorter: or a busy worker would make a great many for a few jobs each
+)
 PATIENCE = 0.25  # seconds a job may wait here
 WEIGHT = 0.5  # of the newest measurement
 ROW = (
