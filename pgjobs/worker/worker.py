@@ -98,11 +98,6 @@ class Worker:
         threads did not stop when they were asked to: stuck."""
         return self._claimer.stats
 
-    @property
-    def free(self) -> int:
-        """How many jobs may be claimed: what surely fits into free slots."""
-        return self._slots.room().limit
-
     def stop(self) -> None:
         """Claim no more and let what runs finish within the grace; called again: cut it short at once."""
         self._stop.ask()

@@ -173,3 +173,26 @@ def test_a_stop_gives_back_what_was_claimed_ahead(app: pgjobs.App, db: Connectio
 
 def test_patience_is_a_moment() -> None:
     assert timedelta(seconds=ahead.PATIENCE) <= timedelta(seconds=0.5)
+
+
+def test_behind_a_backlog_the_next_request_is_sent_before_what_has_arrived_is_begun(
+    app: pgjobs.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = AsyncClient.settle_and_claim
+    workers: list[pgjobs.Worker] = []
+    arrived: list[int] = []
+
+    @app.task
+    async def nothing() -> None:
+        pass
+
+    async def noted(self: AsyncClient, worker: int, settlement: Settlement, limit: int, scan: Scan) -> Step:
+        arrived.append(workers[0]._claimer.arrived)
+        return await real(self, worker, settlement, limit, scan)
+
+    app.enqueue_many([nothing.spec()] * 5_000)
+    monkeypatch.setattr(AsyncClient, "settle_and_claim", noted)
+    workers.append(app.make_worker(drain=True, concurrency=200))
+    run(workers[0].run)
+    assert workers[0].stats["done"] == 5_000
+    assert max(arrived) >= 100
