@@ -86,11 +86,11 @@ def resign(worker: int) -> Call[int]:
 
 
 class Rescued(tuple[int, int]):
-    """How many jobs of lost workers go on and how many went to the dead letters, and how many workers are suspected."""
+    """How many jobs of lost workers go on and how many went to the dead letters, and which workers are suspected."""
 
-    suspected: int
+    suspected: Sequence[int]  # to be looked at again
 
-    def __new__(cls, rescued: int, dead: int, suspected: int = 0) -> Rescued:
+    def __new__(cls, rescued: int, dead: int, suspected: Sequence[int] = ()) -> Rescued:
         self = super().__new__(cls, (rescued, dead))
         self.suspected = suspected
         return self
@@ -103,7 +103,8 @@ def rescue(limit: int, dead: Sequence[int] = ()) -> Call[Rescued]:
     """
     return Call(
         "select coalesce(sum(rescued), 0)::integer, coalesce(sum(dead), 0)::integer,"
-        " (count(*) filter (where suspected))::integer from pgjobs.rescue_v1(%s::integer, %s::integer[])",
+        " coalesce(string_agg(worker::text, ' ') filter (where suspected), '')"
+        " from pgjobs.rescue_v1(%s::integer, %s::integer[])",
         (limit, numbers(dead)),
-        lambda rows: Rescued(*rows[0]),
+        lambda rows: Rescued(rows[0][0], rows[0][1], [int(worker) for worker in rows[0][2].split()]),
     )

@@ -28,6 +28,8 @@ log = logging.getLogger("pgjobs.worker")
 T = TypeVar("T")
 
 SUSPICION = 1.1  # seconds after which a look at the suspected is worth while; see rescue.sql
+AGAIN = 0.05  # seconds after which to ask again for the jobs of a dead worker, while its last request is under way
+LAST_WORDS = 2.0  # seconds after which nobody waits for that any more, if somebody keeps the worker's row locked
 
 
 class Upkeep:
@@ -92,7 +94,7 @@ class Upkeep:
         """Take back the jobs of a worker whose process has ended. From any thread."""
         rescue = self.rescue.step
         assert isinstance(rescue, Rescue)
-        rescue.dead.append(worker)
+        rescue.dead[worker] = time.monotonic()
         self.now(self.rescue)
 
     def wake(self) -> None:
@@ -116,12 +118,13 @@ class Upkeep:
         drive(self._steps, self._wait, self._failed)
         rescue = self.rescue.step
         assert isinstance(rescue, Rescue)
-        if rescue.dead:
-            try:
-                while rescue.step() >= rescue.limit:
-                    pass
-            except Exception as error:
-                self._failed(error)
+        ends = time.monotonic() + LAST_WORDS
+        try:
+            while rescue.dead and time.monotonic() < ends:
+                if rescue.step() < rescue.limit and rescue.dead:
+                    time.sleep(AGAIN)
+        except Exception as error:
+            self._failed(error)
 
     def _wait(self, seconds: float) -> bool:
         """Sleep until something is due, somebody wakes us, or the connection breaks. Returns whether to stop."""
@@ -202,21 +205,24 @@ class Rescue:
     def __init__(self, upkeep: Upkeep, rescued: Callable[[Sequence[int]], None]) -> None:
         self._upkeep = upkeep
         self._rescued = rescued
-        self.dead: list[int] = []
+        self.dead: dict[int, float] = {}  # with when that was reported, by the monotonic clock
 
     def step(self) -> int:
         """Rescue up to `limit` jobs and return how many."""
-        reported = list(self.dead)
-        count = self._upkeep.do(calls.rescue(self.limit, reported))
+        now, reported = time.monotonic(), dict(self.dead)
+        count = self._upkeep.do(calls.rescue(self.limit, list(reported)))
         rescued, dead = count
         if rescued or dead:
             log.warning("rescued %d jobs of lost workers; %d more crashed too often and are dead", rescued, dead)
-        if rescued + dead < self.limit and reported:
-            for worker in reported:
-                self.dead.remove(worker)
-            self._rescued(reported)
+        if rescued + dead < self.limit:
+            # What a dead worker asked for last may still be under way: it is taken back when that is over.
+            done = [worker for worker in reported if worker not in count.suspected]
+            for worker in done:
+                del self.dead[worker]
+            if told := [worker for worker, since in reported.items() if worker in done or now - since > LAST_WORDS]:
+                self._rescued(told)
         if count.suspected:
-            self._upkeep.rescue.within(SUSPICION)
+            self._upkeep.rescue.within(AGAIN if self.dead else SUSPICION)
         return rescued + dead
 
 

@@ -2,7 +2,8 @@
 --
 -- Lost is a worker
 --   whose lease has lapsed;
---   that is named in p_dead: its supervisor, or whoever started it, saw its process end;
+--   that is named in p_dead: its supervisor, or whoever started it, saw its process end. While a claim of it is still under
+--   way, and when p_limit did not reach to it, it is reported as suspected: name it again;
 --   that has been under suspicion for a second. Who renews for a worker holds the advisory lock on (supervisor_ids, id). When
 --   it is free, its session is over, and so may be its process: the worker is suspected, and reported as such. A second later
 --   it is lost, unless it has renewed, which clears it. After a restart or failover of the server all locks are free: only
@@ -38,13 +39,18 @@ declare
     v_own   constant integer := nullif(current_setting('pgjobs.supervisor', true), '')::integer;
     v_tried integer;  -- the supervisor whose lock was tried last, and whether it was free
     v_free  boolean := false;
+    v_is_ours boolean;  -- whether nobody else has the worker in hand
     v_suspected_before constant timestamptz := v_now - interval '1 second';
 begin
     loop
         -- Downwards, so that each probe meets the newest version of the next worker first.
         select w.id, w.gen, w.lapses_at, w.claims_since, w.supervisor, w.server_started_at, w.suspected_at into v_row
         from pgjobs.workers w where w.id < v_at order by w.id desc, w.gen desc limit 1;
-        exit when not found or v_left <= 0;
+        exit when not found;
+        if v_left <= 0 then
+            return query select distinct w.id, 0, 0, true from pgjobs.workers w where w.id < v_at and w.id = any (p_dead);
+            exit;
+        end if;
         v_at := v_row.id;
         suspected := false;
         if v_row.lapses_at > v_now and v_row.id <> all (p_dead) then
@@ -69,14 +75,28 @@ begin
                 continue;
             end if;
         end if;
-        continue when not pg_try_advisory_xact_lock('pgjobs.workers'::regclass::oid::int, v_row.id);
-        -- Again under the lock: it may have renewed since.
-        select w.on_failure into v_next from pgjobs.workers w
-        where w.id = v_row.id
-          and (w.lapses_at <= v_now or w.suspected_at <= v_suspected_before or w.id = any (p_dead)) and w.gen = (
-            select n.gen from pgjobs.workers n where n.id = v_row.id order by n.gen desc limit 1)
-        for update skip locked;
-        continue when not found;
+        v_is_ours := pg_try_advisory_xact_lock('pgjobs.workers'::regclass::oid::int, v_row.id);
+        if v_is_ours then
+            -- Again under the lock: it may have renewed since.
+            select w.on_failure into v_next from pgjobs.workers w
+            where w.id = v_row.id
+              and (w.lapses_at <= v_now or w.suspected_at <= v_suspected_before or w.id = any (p_dead)) and w.gen = (
+                select n.gen from pgjobs.workers n where n.id = v_row.id order by n.gen desc limit 1)
+            for update skip locked;
+            v_is_ours := found;
+        end if;
+        if not v_is_ours then
+            -- A claim that a dead worker sent outlives it for a moment, and what it takes is still to be taken back. Who
+            -- reported the death is told, since nobody else would come upon it before the lease lapses.
+            if v_row.id = any (p_dead) then
+                worker := v_row.id;
+                rescued := 0;
+                dead := 0;
+                suspected := true;
+                return next;
+            end if;
+            continue;
+        end if;
 
         with locked as materialized (
             select j.ctid as tid, j.id, j.enqueued_at, j.claimed_at, j.worker, j.run, j.attempts, j.max_attempts, j.crashes + 1 as crashes,
@@ -145,4 +165,4 @@ end
 $$;
 
 comment on function pgjobs.rescue_v1(integer, integer[]) is
-    'Take back the jobs of lost workers; one row per worker: how many go on, how many went to the dead letters; or that it is suspected.';
+    'Take back the jobs of lost workers; one row per worker: how many go on, how many went to the dead letters; or that it is suspected, and to be looked at again.';

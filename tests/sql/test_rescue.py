@@ -244,13 +244,13 @@ def test_a_worker_whose_supervisors_lock_is_free_is_suspected_and_rescued_a_seco
     worker = supervised(db, supervisor)
     id = enqueue_one(db)
     worker.claim()
-    assert client(db).rescue(10).suspected == 0
+    assert client(db).rescue(10).suspected == []
     end(supervisor, db)
     found = client(db).rescue(10)
-    assert (found, found.suspected) == ((0, 0), 1)
+    assert (found, found.suspected) == ((0, 0), [worker.id])
     assert one(db, "select state from pgjobs.worker_overview") == "suspected"
     clock.advance(timedelta(seconds=0.5))
-    assert client(db).rescue(10).suspected == 1
+    assert client(db).rescue(10).suspected == [worker.id]
     assert job(db, id).status is Status.RUNNING
     clock.advance(timedelta(seconds=0.6))
     assert client(db).rescue(10) == (1, 0)
@@ -264,11 +264,11 @@ def test_a_suspicion_is_over_when_the_worker_is_renewed(connect: Connect, db: Co
     enqueue_one(db)
     worker.claim()
     end(supervisor, db)
-    assert client(db).rescue(10).suspected == 1
+    assert client(db).rescue(10).suspected == [worker.id]
     clock.advance(timedelta(seconds=2))
     renew(successor, client(successor).hold(), worker)
     found = client(db).rescue(10)
-    assert (found, found.suspected) == ((0, 0), 0)
+    assert (found, found.suspected) == ((0, 0), [])
     assert one(db, "select state from pgjobs.worker_overview") == "alive"
 
 
@@ -279,7 +279,7 @@ def test_all_workers_of_a_supervisor_that_is_gone_are_suspected_and_no_others(co
     renew(gone, theirs, *workers[0:4:2])
     renew(there, ours, *workers[1:4:2])
     end(gone, db)
-    assert client(db).rescue(10).suspected == 2
+    assert client(db).rescue(10).suspected == [workers[2].id, workers[0].id]
     suspected = db.execute("select id from pgjobs.workers where suspected_at is not null order by id").fetchall()
     assert suspected == [(workers[0].id,), (workers[2].id,)]
 
@@ -288,7 +288,7 @@ def test_a_supervisor_does_not_suspect_its_own_workers(connect: Connect, db: Con
     """Its own lock a session always gets."""
     supervisor = connect()
     supervised(db, supervisor)
-    assert client(supervisor).rescue(10).suspected == 0
+    assert client(supervisor).rescue(10).suspected == []
 
 
 def test_a_supervisor_does_not_suspect_its_own_workers_after_a_look_at_anothers(
@@ -299,9 +299,9 @@ def test_a_supervisor_does_not_suspect_its_own_workers_after_a_look_at_anothers(
     for n in 0, 1, 0, 1:
         renew(sessions[n], held[n], Worker(db))
     for session in sessions:
-        assert client(session).rescue(10).suspected == 0
+        assert client(session).rescue(10).suspected == []
     end(sessions[1], db)
-    assert client(sessions[0]).rescue(10).suspected == 2
+    assert len(client(sessions[0]).rescue(10).suspected) == 2
 
 
 def test_a_free_lock_says_nothing_on_another_server_than_the_last_renewals(
@@ -315,7 +315,7 @@ def test_a_free_lock_says_nothing_on_another_server_than_the_last_renewals(
     db.execute("update pgjobs.workers set server_started_at = server_started_at - interval '1 day'")
     end(supervisor, db)
     for _ in range(3):
-        assert client(db).rescue(10).suspected == 0
+        assert client(db).rescue(10).suspected == []
         clock.advance(timedelta(seconds=2))
     clock.advance(LAPSE)
     assert client(db).rescue(10) == (1, 0)
@@ -326,7 +326,20 @@ def test_a_worker_that_renews_without_a_lock_is_not_suspected(connect: Connect, 
     worker = supervised(db, supervisor)
     worker.renew()
     end(supervisor, db)
-    assert client(db).rescue(10).suspected == 0
+    assert client(db).rescue(10).suspected == []
+
+
+def test_the_dead_to_whom_the_limit_did_not_reach_are_to_be_named_again(db: Connection) -> None:
+    workers = [Worker(db) for _ in range(3)]
+    for worker in workers:
+        enqueue_one(db)
+        worker.claim(1)
+    alive, *dead = [worker.id for worker in workers]
+    found = client(db).rescue(1, dead)
+    assert (found, found.suspected) == ((1, 0), [dead[0]])
+    found = client(db).rescue(1, dead)
+    assert (found, found.suspected) == ((1, 0), [])
+    assert one(db, "select array_agg(id) from pgjobs.workers") == [alive]
 
 
 def test_every_session_that_holds_has_an_id_of_its_own(connect: Connect, db: Connection) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from pgjobs.calls import Report
@@ -17,8 +18,9 @@ from pgjobs.testing import break_connections
 from pgjobs.worker.keeper import Keeper
 from pgjobs.worker.libpq import Broken
 from pgjobs.worker.loop import Every, drive
+from pgjobs.worker.upkeep import AGAIN, LAST_WORDS, Rescue, Upkeep
 from tests.conftest import Clock, Connection
-from tests.sql.by_hand import LOCKS, one, until
+from tests.sql.by_hand import LOCKS, Worker, enqueue_one, one, until
 
 LEASE = timedelta(seconds=30)
 
@@ -132,6 +134,78 @@ def test_what_is_asked_on_a_broken_connection_fails_and_the_next_works(keeper: K
     keeper.upkeep._failed(error.value)
     renew(keeper)
     assert db.execute("select gen from pgjobs.workers").fetchone() == (2,)
+
+
+@pytest.fixture
+def told() -> list[int]:
+    """The dead workers whose jobs are said to have been taken back."""
+    return []
+
+
+@pytest.fixture
+def upkeep(dsn: str, told: list[int]) -> Iterator[Upkeep]:
+    """A supervisor's. Not started: a test takes its steps."""
+    upkeep = Upkeep(dsn, LEASE, list, lambda workers, sent: None, lambda worker: None, told.extend)
+    yield upkeep
+    upkeep.stop()
+
+
+@pytest.fixture
+def dead(db: Connection) -> Worker:
+    """A worker whose lease is good, but whose process has ended."""
+    return Worker(db)
+
+
+@pytest.fixture
+def under_way(dead: Worker, dsn: str, db: Connection) -> Iterator[Connection]:
+    """A claim of the dead worker, which has not ended yet."""
+    enqueue_one(db)
+    with psycopg.connect(dsn) as open_:
+        assert dead.on(open_).claim_one()
+        yield open_
+
+
+def test_the_jobs_of_a_dead_worker_are_taken_back_when_what_it_asked_for_last_is_over(
+    upkeep: Upkeep, dead: Worker, told: list[int], under_way: Connection, db: Connection
+) -> None:
+    upkeep.dead(dead.id)
+    assert upkeep.rescue.step.step() == 0
+    assert told == []
+    assert upkeep.rescue.due - time.monotonic() <= AGAIN
+    under_way.commit()
+    assert upkeep.rescue.step.step() == 1
+    assert told == [dead.id]
+    assert upkeep.rescue.step.step() == 0
+    assert told == [dead.id]
+
+
+def test_a_worker_is_replaced_though_somebody_keeps_its_predecessor_locked_and_it_is_looked_at_until_that_is_over(
+    upkeep: Upkeep, dead: Worker, told: list[int], under_way: Connection
+) -> None:
+    upkeep.dead(dead.id)
+    rescue = upkeep.rescue.step
+    assert isinstance(rescue, Rescue)
+    rescue.dead[dead.id] -= LAST_WORDS
+    assert rescue.step() == 0
+    assert told == [dead.id]
+    under_way.commit()
+    assert rescue.step() == 1
+
+
+def test_an_upkeep_that_ends_waits_a_little_for_what_a_dead_worker_asked_for_last(
+    upkeep: Upkeep, dead: Worker, told: list[int], under_way: Connection, db: Connection
+) -> None:
+    upkeep.dead(dead.id)
+    upkeep.start()
+    ending = threading.Thread(target=upkeep.stop)
+    ending.start()
+    until(
+        db,
+        "exists (select from pg_stat_activity where application_name = 'pgjobs keeper' and query like '%%rescue_v1%%')",
+    )
+    under_way.commit()
+    ending.join()
+    assert told == [dead.id]
 
 
 class Portions:
