@@ -74,6 +74,13 @@ def prepare(system: System) -> Environment:
     return Environment((str(own) if own.exists() else "node", str(place / system.program.name)))
 
 
+def by_sql(system: System) -> Environment:
+    """How the client is started that enqueues by the system's statement, the same program for all."""
+    assert system.by_sql is not None
+    variables = {"PYTHONPATH": os.pathsep.join((str(ROOT), str(SHARED))), "BENCH_STATEMENT": system.by_sql}
+    return Environment((sys.executable, str(SHARED / "by_sql.py")), variables)
+
+
 def place_of(system: System) -> Path:
     """The folder of its environment: another one for other requirements."""
     asked = json.dumps([system.language, python_of(system), system.requirements])

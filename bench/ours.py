@@ -67,10 +67,10 @@ def check(figures: Figures, jobs: int) -> Figures:
     return figures
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 300) -> None:
-    """Look until it is so."""
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 300, every: float = 0.02) -> None:
+    """Look until it is so, every so many seconds."""
     ends = time.monotonic() + seconds
     while not true():
         if time.monotonic() > ends:
             raise Failed(f"{what} took more than {seconds:.0f} s.")
-        time.sleep(0.02)  # between two looks
+        time.sleep(every)

@@ -113,6 +113,9 @@ def targets() -> list[Target]:
             Target(f"the same from the call, {name}: against the best peer", "≤", 1.0,
                    [rate(us, "20/s", "latency", f"call to start {name}")],
                    [rate(peer, "20/s", "latency", f"call to start {name}") for peer in peers]),
+            Target(f"the same by one client for both, {name}: more than graphile-worker's", "≤", 0,
+                   [rate(us, "20/s, the same client", "latency", name)],
+                   [rate(graphile, "20/s, the same client", "latency", name)], apart=True),
         ]  # fmt: skip
     found += [
         Target("latency at 2,000/s, p99 ms", "<", 20, [rate(us, "2,000/s", "latency", "p99 ms")]),

@@ -14,6 +14,7 @@ from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
 from pgjobs.context import JobContext
 from pgjobs.errors import ConfigurationError, UnknownTask
+from pgjobs.gathering import Gathering
 from pgjobs.hooks import Hook, Hooks
 from pgjobs.job import Job, JobId, Priority, Spec
 from pgjobs.middleware import AroundEnqueue, AroundRun, Enqueuing, checked
@@ -174,26 +175,25 @@ class App(Steering):
     def enqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """Enqueue many jobs, all or none, and return their ids in the order given.
 
-        Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own.
+        Arguments: specs, from `task.spec(...)`; tx, the transaction they belong to, else one of their own, which is then
+        open while an iterable of more than 5,000 that come quickly is read to its end.
         """
         with Enqueuing(self._around_enqueue, specs) as enqueuing:
-            jobs = list(enqueuing.specs)
-            if not jobs:
+            gathering = Gathering(enqueuing.specs)
+            if not gathering:
                 return []
-            notify = all(job.notify for job in jobs)  # one that must not be announced keeps the transaction silent
             with self._transactions.client(tx, enqueues=True) as client:
-                enqueuing.ids = client.enqueue_many(jobs, notify)
+                enqueuing.ids = client.enqueue_many(gathering)
         return enqueuing.done()
 
     async def aenqueue_many(self, specs: Iterable[Spec], *, tx: Any = None) -> list[JobId]:
         """The same as `enqueue_many`, for callers in an event loop."""
         with Enqueuing(self._around_enqueue, specs) as enqueuing:
-            jobs = list(enqueuing.specs)
-            if not jobs:
+            gathering = Gathering(enqueuing.specs)
+            if not gathering:
                 return []
-            notify = all(job.notify for job in jobs)  # one that must not be announced keeps the transaction silent
             async with self._transactions.async_client(tx, enqueues=True) as client:
-                enqueuing.ids = await client.enqueue_many(jobs, notify)
+                enqueuing.ids = await client.enqueue_many(gathering)
         return enqueuing.done()
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from pgjobs import calls, portions
 from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.connections import Runner, in_one_transaction, run, run_copy
+from pgjobs.gathering import Gathering
 from pgjobs.job import Job, JobId, Lease, Progress, Spec, Status
 from pgjobs.portions import Portions
 
@@ -17,10 +18,14 @@ T = TypeVar("T")
 
 
 class Client:
-    """The verbs on one connection; what they do is committed when its transaction is."""
+    """The verbs on one connection; what they do is committed when its transaction is.
 
-    def __init__(self, runner: Runner) -> None:
+    Arguments: runner, of the connection; ours, whether nobody else uses it meanwhile.
+    """
+
+    def __init__(self, runner: Runner, *, ours: bool = False) -> None:
         self._runner = runner
+        self._ours = ours
 
     def enqueue(self, spec: Spec) -> JobId:
         """Put one job into its queue and return its id."""
@@ -28,16 +33,42 @@ class Client:
 
     def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
         """Put many jobs into their queues, all or none, and return their ids in the order given."""
+        gathering = specs if isinstance(specs, Gathering) else Gathering(specs)
+        if gathering.is_quick and self._ours:
+            return self._enqueue_while_gathering(gathering, notify)
         # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
-        jobs = list(specs)
-        if portions.are_for_copy(jobs) and self._runner.can_copy():
-            reserved = run(self._runner, calls.reserve(jobs, notify))
-            if reserved is not None:
-                run_copy(self._runner, reserved.copy())
-                return reserved.ids
+        jobs = list(gathering)
+        # One that must not be announced keeps the transaction silent.
+        notify = notify and all(job.notify for job in jobs)
+        if (ids := self._copy(jobs, notify)) is not None:
+            return ids
         chunks = portions.chunks(jobs)
         with in_one_transaction(self._runner) if len(chunks) > 1 else nullcontext():
             return [id for chunk in chunks for id in run(self._runner, calls.enqueue_many(chunk, notify))]
+
+    def _enqueue_while_gathering(self, gathering: Gathering, notify: bool) -> list[JobId]:
+        """Write a portion, and gather the next one meanwhile; all in one transaction."""
+        ids: list[JobId] = []
+        with in_one_transaction(self._runner):
+            while jobs := gathering.portion():
+                notify = notify and all(job.notify for job in jobs)
+                some = self._copy(jobs, notify, gathering.few)
+                for chunk in portions.chunks(jobs) if some is None else ():
+                    written = run(self._runner, calls.enqueue_many(chunk, notify))
+                    ids += written
+                ids += some or ()
+        return ids
+
+    def _copy(
+        self, jobs: Sequence[Spec], notify: bool, meanwhile: Callable[[], None] | None = None
+    ) -> list[JobId] | None:
+        """Put them there by COPY and return their ids; None if that cannot be, or is not worth while."""
+        if not (portions.are_for_copy(jobs) and self._runner.can_copy()):
+            return None
+        reserved = run(self._runner, calls.reserve(jobs, notify))
+        if reserved is not None:
+            run_copy(self._runner, reserved.copy(meanwhile))
+        return None if reserved is None else reserved.ids
 
     def job(self, id: int) -> Job:
         """Look a job up, wherever it is. Raises JobNotFound."""

@@ -77,7 +77,7 @@ class Transactions:
         runner = self._runner(tx, enqueues)
         if runner is None:
             with self.pools.connection() as connection:
-                yield Client(PsycopgRunner(connection))
+                yield Client(PsycopgRunner(connection), ours=True)
         else:
             yield Client(runner)
 
@@ -87,7 +87,7 @@ class Transactions:
         runner = await self._async_runner(tx, enqueues)
         if runner is None:
             async with self.pools.async_connection() as connection:
-                yield AsyncClient(AsyncPsycopgRunner(connection))
+                yield AsyncClient(AsyncPsycopgRunner(connection), ours=True)
         else:
             yield AsyncClient(runner)
 

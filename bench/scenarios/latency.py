@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from bench.environments import by_sql
 from bench.running import Failed
 from bench.scenario import Bench, Case, Figures, Scenario, percentiles
 from bench.systems import System
 
+PER_CLIENT = 100  # jobs a second that one client brings
+
 
 def cases(system: System, bench: Bench) -> Sequence[Case]:
-    """One for each rate."""
+    """One for each rate; where one client can do it, and a system has a statement for it, also by a client that all share."""
     if "stamps" not in system.takes:
         return []
-    return [
-        Case(f"{rate:,}/s", {"rate": rate, "count": round(rate * seconds)})
-        for rate, seconds in bench.parameters["rates"]
-    ]
+    found = []
+    for rate, seconds in bench.parameters["rates"]:
+        options = {"rate": rate, "count": round(rate * seconds)}
+        found.append(Case(f"{rate:,}/s", options, place=rate))
+        if system.by_sql is not None and rate <= PER_CLIENT:
+            found.append(Case(f"{rate:,}/s, the same client", {**options, "by_sql": True}, place=rate))
+    return found
 
 
 def run(bench: Bench, system: System, case: Case) -> Figures:
@@ -29,8 +36,10 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
             crew.wait_ready()
             crew.at_rest(1.0)
             server = stage.server_cpu()
-            seconds = stage.call(
-                "enqueue", count / rate * 2 + 30, count=count, rate=rate, clients=max(1, rate // 100), stamps=enqueued
+            client = replace(stage, environment=by_sql(system)) if case.options.get("by_sql") else stage
+            clients = max(1, rate // PER_CLIENT)
+            seconds = client.call(
+                "enqueue", count / rate * 2 + 30, count=count, rate=rate, clients=clients, stamps=enqueued
             )["seconds"]
             crew.wait_executed(count, bench.parameters["patience"])
             stage.wait_settled(30)

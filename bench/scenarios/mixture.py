@@ -92,9 +92,11 @@ def one_round(stage: Stage, starts: common.SharedStarts, first: int, half: int, 
     if not killed:
         raise Failed("No worker could be killed.")
     wait_empty(db)
-    burst = range(first + half, first + 2 * half)
+    burst, seen = range(first + half, first + 2 * half), starts.seen().executed
     with stage.beside() as client:
         send(client, burst)
+    # By the starts: a look at the table would walk all that the snapshot keeps, ever more of it, beside what is measured.
+    ours.wait_until(lambda: starts.seen().executed >= seen + len(burst), "The round", 180)
     wait_empty(db)
     time.sleep(1.5)  # the workers' sessions hand in what they counted once a second
     after = counters.read(db, None)
@@ -175,7 +177,7 @@ def kill_one(stage: Stage) -> int:
 
 def wait_empty(db: psycopg.Connection[Any]) -> None:
     """Wait until no job is unfinished."""
-    ours.wait_until(lambda: not ours.count(db, "pgjobs.jobs"), "The round", 180)
+    ours.wait_until(lambda: not ours.count(db, "pgjobs.jobs"), "The round", 180, every=0.25)
 
 
 SCENARIO = Scenario(

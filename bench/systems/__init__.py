@@ -28,6 +28,7 @@ class System:
     promises: str  # what it promises in this setting, and what it does not
     takes: frozenset[str]  # of "delay", "priority", "queues", "stamps", "ms", "bulk", "clients", "processes"
     left: str | None = None  # SQL: whether a job is unfinished, one boolean; None: only the handlers are counted
+    by_sql: str | None = None  # its statement that enqueues a job, with %s for the payload, where it documents one
     python: str | None = None  # "3.12"; None: the version that runs the bench
 
     @property

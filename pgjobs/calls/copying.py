@@ -7,7 +7,7 @@ in COPY's text format, so that a caller's transaction takes them by whatever lib
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import chain, groupby
@@ -47,11 +47,11 @@ class Reserved(NamedTuple):
     ids: list[JobId]
     flags: frozenset[str]  # queues whose earliest job announces them
 
-    def copy(self) -> Copy:
-        """Return what is to be copied."""
-        return Copy("pgjobs", "jobs", COLUMNS, self._blocks())
+    def copy(self, meanwhile: Callable[[], None] | None = None) -> Copy:
+        """Return what is to be copied; `meanwhile` is called whenever a block has been sent."""
+        return Copy("pgjobs", "jobs", COLUMNS, self._blocks(meanwhile or _nothing))
 
-    def _blocks(self) -> Iterator[bytes]:
+    def _blocks(self, meanwhile: Callable[[], None]) -> Iterator[bytes]:
         awake = self._awake()
         rows: list[str] = []
         for run in self.runs:
@@ -66,6 +66,7 @@ class Reserved(NamedTuple):
                 if len(rows) == BLOCK:
                     yield "".join(rows).encode()
                     rows.clear()
+                    meanwhile()
         yield "".join(rows).encode()
 
     def _rest(self, job: Spec, wake: str) -> str:
@@ -109,6 +110,10 @@ def reserve(jobs: Sequence[Spec], notify: bool = True) -> Call[Reserved | None]:
         (len(jobs), json.dumps(list(_kinds(jobs, runs))), notify),
         read,
     )
+
+
+def _nothing() -> None:
+    pass
 
 
 def _settings(job: Spec) -> tuple[Any, ...]:

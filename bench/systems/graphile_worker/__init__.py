@@ -25,4 +25,5 @@ SYSTEM = System(
     ),
     takes=frozenset({"delay", "priority", "queues", "stamps", "ms", "bulk", "clients"}),
     left="select exists (select from graphile_worker._private_jobs where run_at <= now())",
+    by_sql="select graphile_worker.add_job('bench', payload => %s::json)",
 )

@@ -21,4 +21,5 @@ SYSTEM = System(
     ),
     takes=frozenset({"bulk", "clients", "delay", "how", "ms", "priority", "queues", "stamps"}),
     left="select exists (select from pgjobs.jobs)",
+    by_sql="select pgjobs.enqueue('noop', %s::jsonb, queue => 'bench')",
 )
