@@ -19,7 +19,10 @@ Task = pgjobs.Task[..., Any]
 Count = Callable[[], int]
 
 REFUSED = Spec("t" * 201)
-IN_TRANSACTION = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null"
+IN_TRANSACTION = """
+select count(*) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
+"""
 
 
 @pytest.fixture(autouse=True)
