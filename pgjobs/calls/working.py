@@ -70,12 +70,23 @@ class Settlement:
 
 def claim(worker: int, limit: int, scan: Scan) -> Call[Step]:
     """Claim up to `limit` jobs that are due."""
+    # Not by claim_v1, which is for people: a function around a function costs 20 µs of the first job's way.
+    return _claiming("null, null, null, null, null", (), worker, limit, scan)
+
+
+def settle_and_claim(worker: int, settlement: Settlement, limit: int, scan: Scan) -> Call[Step]:
+    """Write outcomes and claim up to `limit` jobs, in one round trip."""
+    settled = "%s::bigint[], %s::integer[], %s::jsonb, %s::boolean[], %s::jsonb"
+    return _claiming(settled, settlement.params(), worker, limit, scan)
+
+
+def _claiming(settled: str, outcomes: tuple[Any, ...], worker: int, limit: int, scan: Scan) -> Call[Step]:
     return Call(
         "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
-        " enqueued_at, metadata, version from pgjobs.claim_v1(%s::integer, %s::integer, %s::text[], %s::smallint[],"
-        " %s::timestamptz[], %s::bigint[], %s::interval, %s::boolean)",
-        (worker, limit, texts(scan.queues), numbers(scan.ranks), texts(scan.after_at), numbers(scan.after_id),
-         scan.overlap, scan.idle),
+        f" enqueued_at, metadata, version from pgjobs.settle_and_claim_v1(%s::integer, {settled}, %s::integer, %s::text[],"
+        " %s::smallint[], %s::timestamptz[], %s::bigint[], %s::interval, %s::boolean)",
+        (worker, *outcomes, limit, texts(scan.queues), numbers(scan.ranks), texts(scan.after_at),
+         numbers(scan.after_id), scan.overlap, scan.idle),
         read_step,
     )  # fmt: skip
 
@@ -88,19 +99,6 @@ def settle(worker: int, settlement: Settlement) -> Call[Step]:
         (worker, *settlement.params()),
         read_step,
     )
-
-
-def settle_and_claim(worker: int, settlement: Settlement, limit: int, scan: Scan) -> Call[Step]:
-    """Write outcomes and claim up to `limit` jobs, in one round trip."""
-    return Call(
-        "select verb, id, run, queue, rank, at, task, payload, priority, attempts, crashes, max_attempts, seconds,"
-        " enqueued_at, metadata, version from pgjobs.settle_and_claim_v1(%s::integer, %s::bigint[], %s::integer[], %s::jsonb,"
-        " %s::boolean[], %s::jsonb, %s::integer, %s::text[], %s::smallint[], %s::timestamptz[], %s::bigint[],"
-        " %s::interval, %s::boolean)",
-        (worker, *settlement.params(), limit, texts(scan.queues), numbers(scan.ranks), texts(scan.after_at),
-         numbers(scan.after_id), scan.overlap, scan.idle),
-        read_step,
-    )  # fmt: skip
 
 
 def release(leases: Sequence[Lease]) -> Call[Step]:
