@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from pgjobs.connections import connecting, reason
+from pgjobs.connections import AsyncOwnConnection, OwnConnection, connecting, reason
 from pgjobs.errors import ConnectionFailed
 from pgjobs.settings import CONNECT
 
@@ -30,8 +30,8 @@ TIMEOUT = 10.0  # seconds to wait for one
 PORTION = 0.5  # seconds after which who waits looks whether there is a server
 MAX_IDLE = 300.0  # seconds after which those that were not needed are closed
 
-Pool = ConnectionPool[psycopg.Connection[Any]]
-AsyncPool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
+Pool = ConnectionPool[OwnConnection]
+AsyncPool = AsyncConnectionPool[AsyncOwnConnection]
 
 
 class Pools:
@@ -48,7 +48,7 @@ class Pools:
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncPool] = weakref.WeakKeyDictionary()
         self._opening: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = weakref.WeakKeyDictionary()
 
-    def connection(self) -> AbstractContextManager[psycopg.Connection[Any]]:
+    def connection(self) -> AbstractContextManager[OwnConnection]:
         """Lend a connection in autocommit mode.
 
         Raises ConnectionFailed with the server's reason; also when the connection breaks while it is lent, and then
@@ -56,7 +56,7 @@ class Pools:
         """
         return _Lent(self)
 
-    def async_connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]:
+    def async_connection(self) -> AbstractAsyncContextManager[AsyncOwnConnection]:
         """The same as `connection`, for this event loop."""
         return _AsyncLent(self)
 
@@ -93,7 +93,7 @@ class Pools:
                 pool = self._async.get(loop) or await self._open_async(loop)
         return pool
 
-    def _take(self, pool: Pool) -> psycopg.Connection[Any]:
+    def _take(self, pool: Pool) -> OwnConnection:
         with suppress(PoolTimeout):
             connection = pool.getconn(PORTION)  # as a rule there is one
             if not _has_ended(connection):
@@ -116,7 +116,7 @@ class Pools:
             connection.close()
             pool.putconn(connection)  # which replaces it
 
-    async def _take_async(self, pool: AsyncPool) -> psycopg.AsyncConnection[Any]:
+    async def _take_async(self, pool: AsyncPool) -> AsyncOwnConnection:
         with suppress(PoolTimeout):
             connection = await pool.getconn(PORTION)
             if not _has_ended(connection):
@@ -144,8 +144,8 @@ class Pools:
         with connecting():  # a wrong DSN fails here at once, with its reason, not after the pool's timeout
             psycopg.connect(conninfo).close()
         return ConnectionPool(
-            conninfo, kwargs={"autocommit": True}, configure=_configure, min_size=0, max_size=MAX_SIZE,
-            timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=True, name="pgjobs",
+            conninfo, connection_class=OwnConnection, kwargs={"autocommit": True}, configure=_configure,
+            min_size=0, max_size=MAX_SIZE, timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=True, name="pgjobs",
         )  # fmt: skip
 
     async def _open_async(self, loop: asyncio.AbstractEventLoop) -> AsyncPool:
@@ -153,8 +153,8 @@ class Pools:
         with connecting():
             await (await psycopg.AsyncConnection.connect(conninfo)).close()
         pool: AsyncPool = AsyncConnectionPool(
-            conninfo, kwargs={"autocommit": True}, configure=_configure_async, min_size=0, max_size=MAX_SIZE,
-            timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=False, name="pgjobs",
+            conninfo, connection_class=AsyncOwnConnection, kwargs={"autocommit": True}, configure=_configure_async,
+            min_size=0, max_size=MAX_SIZE, timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=False, name="pgjobs",
         )  # fmt: skip
         self._async[loop] = pool
         await pool.open()
@@ -200,7 +200,7 @@ class _Lent:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
-    def __enter__(self) -> psycopg.Connection[Any]:
+    def __enter__(self) -> OwnConnection:
         self._pool = self._pools._opened()
         self._connection = self._pools._take(self._pool)
         return self._connection
@@ -220,7 +220,7 @@ class _AsyncLent:
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
 
-    async def __aenter__(self) -> psycopg.AsyncConnection[Any]:
+    async def __aenter__(self) -> AsyncOwnConnection:
         self._pool = await self._pools._async_opened()
         self._connection = await self._pools._take_async(self._pool)
         return self._connection

@@ -6,11 +6,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import (
-    asynccontextmanager,
-    contextmanager,
-)
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pgjobs import settings
@@ -18,9 +16,10 @@ from pgjobs.ambient import Ambient
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
 from pgjobs.connections import (
-    AsyncPsycopgRunner,
+    AsyncOwnRunner,
     AsyncRunner,
-    PsycopgRunner,
+    OwnConnection,
+    OwnRunner,
     Runner,
     async_runner_for,
     runner_for,
@@ -70,16 +69,9 @@ class Transactions:
         finally:
             self._using.reset(token)
 
-    @contextmanager
-    def client(self, tx: Any, *, enqueues: bool = False) -> Iterator[Client]:
+    def client(self, tx: Any, *, enqueues: bool = False) -> AbstractContextManager[Client]:
         """Lend a client on such a connection. Raises TransactionRequired if it `enqueues` and may not."""
-        # One generator and no more: what is here is most of what an enqueue costs outside of the driver.
-        runner = self._runner(tx, enqueues)
-        if runner is None:
-            with self.pools.connection() as connection:
-                yield Client(PsycopgRunner(connection), ours=True)
-        else:
-            yield Client(runner)
+        return _Lent(self, tx, enqueues)
 
     @asynccontextmanager
     async def async_client(self, tx: Any, *, enqueues: bool = False) -> AsyncIterator[AsyncClient]:
@@ -87,7 +79,7 @@ class Transactions:
         runner = await self._async_runner(tx, enqueues)
         if runner is None:
             async with self.pools.async_connection() as connection:
-                yield AsyncClient(AsyncPsycopgRunner(connection), ours=True)
+                yield AsyncClient(AsyncOwnRunner(connection), ours=True)
         else:
             yield AsyncClient(runner)
 
@@ -161,6 +153,29 @@ class Transactions:
                 "This app enqueues only inside a transaction (require_tx=True): pass yours as tx=, or enqueue inside"
                 " app.using(...), and begin it first if the connection is in autocommit mode."
             )
+
+
+class _Lent:
+    """A client for the time of a block. No generator: what is here is most of what an enqueue costs outside of the driver."""
+
+    __slots__ = ("_enqueues", "_own", "_transactions", "_tx")
+
+    def __init__(self, transactions: Transactions, tx: Any, enqueues: bool) -> None:
+        self._transactions, self._tx, self._enqueues = transactions, tx, enqueues
+        self._own: AbstractContextManager[OwnConnection] | None = None
+
+    def __enter__(self) -> Client:
+        runner = self._transactions._runner(self._tx, self._enqueues)
+        if runner is not None:
+            return Client(runner)
+        self._own = self._transactions.pools.connection()
+        return Client(OwnRunner(self._own.__enter__()), ours=True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._own is not None:
+            self._own.__exit__(kind, error, traceback)
 
 
 _NOTHING_SAID = object()

@@ -103,7 +103,7 @@ def _open(connection: Any) -> Any:
 
 def _in_transaction(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
     # In autocommit mode too there may be a block. In a pipeline one cannot tell, and what is sent is one until its sync.
-    return not connection.autocommit or connection.info.transaction_status != TransactionStatus.IDLE
+    return not connection.autocommit or connection.pgconn.transaction_status != TransactionStatus.IDLE
 
 
 def _in_no_pipeline(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:

@@ -6,13 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 import psycopg
 
 from pgjobs import calls
 from pgjobs.async_client import AsyncClient
-from pgjobs.connections import AsyncPsycopgRunner, arun, reason
+from pgjobs.connections import AsyncOwnConnection, AsyncOwnRunner, arun, reason
 from pgjobs.settings import CONNECT
 from pgjobs.worker.stop import Stop
 
@@ -28,14 +27,14 @@ class Session:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connection: AsyncOwnConnection | None = None
 
     async def connect(self, check: bool = False) -> AsyncClient:
         """Connect, and return the client for that connection. Raises psycopg.Error; with check, SchemaError."""
-        self._connection = await psycopg.AsyncConnection.connect(
+        self._connection = await AsyncOwnConnection.connect(
             self._dsn, autocommit=True, connect_timeout=10, **CONNECT, application_name="pgjobs worker"
         )
-        runner = AsyncPsycopgRunner(self._connection)
+        runner = AsyncOwnRunner(self._connection)
         await arun(runner, calls.checked_session() if check else calls.session())
         self.client = AsyncClient(runner)
         return self.client
