@@ -9,7 +9,8 @@ from itertools import islice
 from pgjobs.job import Spec
 
 PORTION = 5_000  # jobs; when there are fewer in all, they are gathered before the first is sent
-FEW = 500  # jobs that are gathered for the next portion when a block of this one has been sent
+LARGEST = 20_000  # jobs of a later portion: between two of them client and server wait for each other
+FEW = 1_000  # jobs that are gathered for the next portion when a block of this one has been sent
 QUICK = 0.25  # seconds for the first portion; what comes more slowly must not keep a transaction open
 
 
@@ -23,6 +24,7 @@ class Gathering:
     def __init__(self, specs: Iterable[Spec]) -> None:
         began = time.monotonic()
         self._specs = iter(specs)
+        self._size = PORTION
         self._jobs = list(islice(self._specs, PORTION))
         self.is_quick = len(self._jobs) == PORTION and time.monotonic() - began < QUICK  # and there may be more
 
@@ -37,10 +39,11 @@ class Gathering:
 
     def portion(self) -> list[Spec]:
         """Take the next portion; nothing when there are no more."""
-        self._jobs += islice(self._specs, PORTION - len(self._jobs))
+        self._jobs += islice(self._specs, self._size - len(self._jobs))
         jobs, self._jobs = self._jobs, []
+        self._size = min(2 * self._size, LARGEST)
         return jobs
 
     def few(self) -> None:
         """Gather a few for the next portion."""
-        self._jobs += islice(self._specs, min(FEW, PORTION - len(self._jobs)))
+        self._jobs += islice(self._specs, min(FEW, self._size - len(self._jobs)))

@@ -27,8 +27,9 @@ where datname = current_database() and pid <> pg_backend_pid() and xact_start is
 
 @pytest.fixture(autouse=True)
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred jobs a portion, in blocks of twenty; ten are copied."""
+    """A hundred jobs in the first portion, then 150, in blocks of twenty; ten are copied."""
     monkeypatch.setattr(pgjobs.gathering, "PORTION", 100)
+    monkeypatch.setattr(pgjobs.gathering, "LARGEST", 150)
     monkeypatch.setattr(pgjobs.gathering, "FEW", 20)
     monkeypatch.setattr(pgjobs.gathering, "QUICK", 60)
     monkeypatch.setattr(pgjobs.portions, "COPY_FROM", 10)
@@ -48,7 +49,7 @@ class Watched:
             yield self._task.spec(letter_id=number)
 
 
-@pytest.mark.parametrize("many", [1, 99, 100, 101, 200, 205, 395])
+@pytest.mark.parametrize("many", [1, 99, 100, 101, 250, 255, 395])
 def test_all_get_in_with_their_ids_in_order_whatever_portions_they_come_in(
     face: Face, app: pgjobs.App, task: Task, db: Connection, many: int
 ) -> None:
@@ -128,7 +129,7 @@ def test_a_job_that_the_database_refuses_keeps_all_others_out(
 
 
 def test_portions_come_in_order_and_end(task: Task) -> None:
-    gathering = Gathering(task.spec(letter_id=number) for number in range(230))
+    gathering = Gathering(task.spec(letter_id=number) for number in range(430))
     assert gathering
     assert gathering.is_quick
     assert len(gathering.portion()) == 100
@@ -136,6 +137,6 @@ def test_portions_come_in_order_and_end(task: Task) -> None:
     gathering.few()
     gathering.few()
     assert gathering
-    assert [len(gathering.portion()) for _ in range(3)] == [100, 30, 0]
+    assert [len(gathering.portion()) for _ in range(4)] == [150, 150, 30, 0]
     assert not Gathering(iter([]))
     assert not Gathering([task.spec(letter_id=1)] * 99).is_quick
