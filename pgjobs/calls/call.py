@@ -26,7 +26,11 @@ class Call(Generic[T]):
 
 def texts(values: Iterable[str]) -> str:
     """Return texts as the literal of an array."""
-    return "{" + ",".join('"' + v.replace("\\", "\\\\").replace('"', '\\"') + '"' for v in values) + "}"
+    values = list(values)
+    together = "".join(values)  # looked at as one: a claim names its queues once for each rank
+    if '"' in together or "\\" in together:
+        values = [value.replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return '{"' + '","'.join(values) + '"}' if values else "{}"
 
 
 def numbers(values: Iterable[int]) -> str:

@@ -35,6 +35,7 @@ class Statements:
     def __init__(self) -> None:
         self._asked: dict[str, int] = {}
         self.prepared: dict[str, bytes] = {}
+        self.transformer: Any = None  # which remembers how each type is read
         self.pooled = False  # others use the server's session as well, by a pooler that does not know of statements
 
     def is_to_be_prepared(self, sql: str) -> bool:
@@ -154,7 +155,11 @@ def _checked(results: Sequence[PGresult]) -> PGresult:
     return result
 
 
-def _read(result: PGresult, connection: Any) -> Rows:
-    transformer = Transformer(connection)
+def _read(result: PGresult, connection: OwnConnection | AsyncOwnConnection) -> Rows:
+    statements = connection.statements
+    if (transformer := statements.transformer) is None:
+        transformer = statements.transformer = Transformer(connection)
     transformer.set_pgresult(result)
-    return transformer.load_rows(0, result.ntuples, tuple)
+    rows = transformer.load_rows(0, result.ntuples, tuple)
+    transformer.set_pgresult(None)  # nor is the memory of thousands of rows kept
+    return rows

@@ -15,14 +15,10 @@ from pgjobs.job import Claimed, Lease
 
 MOST = 1_000  # jobs; more do not make a claim cheaper
 ROUND_TRIPS = 3.0  # one under way, one to come, and one more, or it could not grow
-AT_LEAST = (
-    0.02  # seconds of work, where round trips are shorter: or a busy worker would make a great many for a few jobs each
-)
+AT_LEAST = 0.02  # seconds of work, where round trips are shorter: else a busy worker makes many, for a few jobs each
 PATIENCE = 0.25  # seconds a job may wait here
 WEIGHT = 0.5  # of the newest measurement
-ROW = (
-    5  # full claims with outcomes, and none between that was not full, that show a stream; one short job shows nothing
-)
+ROW = 5  # full claims with outcomes, none between that was not full, that show a stream; one short job shows nothing
 
 
 class Ahead:
@@ -30,9 +26,8 @@ class Ahead:
 
     def __init__(self) -> None:
         self._jobs: deque[tuple[Lease, Claimed]] = deque()
-        self._came: deque[tuple[int, float]] = (
-            deque()
-        )  # of those that came together: how many had come with them, and when
+        # Of those that came together: how many had come with them, and when.
+        self._came: deque[tuple[int, float]] = deque()
         self._held = self._taken = 0  # how many have come, and gone
         self.most = 0
         self._rate = 0.0  # jobs a second that the slots get through

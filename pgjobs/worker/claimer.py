@@ -211,6 +211,8 @@ class Claimer:
 
     def _forget(self, entries: list[Entry], step: Step) -> None:
         """Close what was settled or fenced; put back what was locked for a moment."""
+        if not entries:
+            return
         if step.fenced or step.locked:
             entries = self._settled(entries, step)
         for kind, count in Counter([type(entry.outcome) for entry in entries]).items():

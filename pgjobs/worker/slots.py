@@ -9,7 +9,7 @@ the jobs that come. A job that does not fit all the same is held for a moment, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, get_args
 
 from pgjobs.task import ExecutorName, Task
@@ -28,7 +28,7 @@ class Room:
     """What may be claimed now: so many jobs, and not from these queues."""
 
     limit: int
-    closed: frozenset[str] = field(default=frozenset())
+    closed: frozenset[str] = frozenset()
 
 
 class Slots:
@@ -58,6 +58,9 @@ class Slots:
 
     def room(self) -> Room:
         """Return what may be claimed."""
+        if self.shared:
+            pool = self._pools["async"]
+            return Room(pool.size - pool.used)
         free = {executor: pool.size - pool.used for executor, pool in self._pools.items()}
         fits = {queue: min(free[executor] for executor in needs) for queue, needs in self._needs.items()}
         return Room(
