@@ -160,6 +160,6 @@ def _read(result: PGresult, connection: OwnConnection | AsyncOwnConnection) -> R
     if (transformer := statements.transformer) is None:
         transformer = statements.transformer = Transformer(connection)
     transformer.set_pgresult(result)
-    rows = transformer.load_rows(0, result.ntuples, tuple)
+    rows: Rows = transformer.load_rows(0, result.ntuples, tuple)
     transformer.set_pgresult(None)  # nor is the memory of thousands of rows kept
     return rows
