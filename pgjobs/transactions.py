@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from pgjobs.ambient import Ambient
 from pgjobs.async_client import AsyncClient
 from pgjobs.client import Client
 from pgjobs.connections import (
+    AsyncOwnConnection,
     AsyncOwnRunner,
     AsyncRunner,
     OwnConnection,
@@ -73,15 +74,9 @@ class Transactions:
         """Lend a client on such a connection. Raises TransactionRequired if it `enqueues` and may not."""
         return _Lent(self, tx, enqueues)
 
-    @asynccontextmanager
-    async def async_client(self, tx: Any, *, enqueues: bool = False) -> AsyncIterator[AsyncClient]:
+    def async_client(self, tx: Any, *, enqueues: bool = False) -> AbstractAsyncContextManager[AsyncClient]:
         """The same as `client`, in an event loop."""
-        runner = await self._async_runner(tx, enqueues)
-        if runner is None:
-            async with self.pools.async_connection() as connection:
-                yield AsyncClient(AsyncOwnRunner(connection), ours=True)
-        else:
-            yield AsyncClient(runner)
+        return _AsyncLent(self, tx, enqueues)
 
     def _runner(self, tx: Any, enqueues: bool) -> Runner | None:
         """Return the runner for the connection that is meant, None for one of our own."""
@@ -176,6 +171,29 @@ class _Lent:
     ) -> None:
         if self._own is not None:
             self._own.__exit__(kind, error, traceback)
+
+
+class _AsyncLent:
+    """The same in an event loop."""
+
+    __slots__ = ("_enqueues", "_own", "_transactions", "_tx")
+
+    def __init__(self, transactions: Transactions, tx: Any, enqueues: bool) -> None:
+        self._transactions, self._tx, self._enqueues = transactions, tx, enqueues
+        self._own: AbstractAsyncContextManager[AsyncOwnConnection] | None = None
+
+    async def __aenter__(self) -> AsyncClient:
+        runner = await self._transactions._async_runner(self._tx, self._enqueues)
+        if runner is not None:
+            return AsyncClient(runner)
+        self._own = self._transactions.pools.async_connection()
+        return AsyncClient(AsyncOwnRunner(await self._own.__aenter__()), ours=True)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._own is not None:
+            await self._own.__aexit__(kind, error, traceback)
 
 
 _NOTHING_SAID = object()
