@@ -2,8 +2,7 @@
 
 psycopg's cursors adapt whatever they are given and watch what becomes of prepared statements. Ours are few, asked again and
 again, and take texts and numbers. Prepared by hand and sent past the cursor, by the same libpq and the same loop, one costs
-a client 40 µs less: a third of an enqueue, and half of a claim's way there and back. What is seldom asked, or takes
-anything else, goes by a cursor as everywhere.
+the client 40 µs less, a third of an enqueue. What is seldom asked, or takes anything else, goes by a cursor as everywhere.
 """
 
 from __future__ import annotations
