@@ -20,7 +20,7 @@ import psycopg
 import common
 from bench import counters, ours
 from bench.running import Failed
-from bench.scenario import Bench, Case, Figures, Scenario
+from bench.scenario import Bench, Case, Figures, Scenario, median
 from bench.scenarios.held import nothing, snapshot
 from bench.stage import Stage
 from bench.systems import System
@@ -58,12 +58,16 @@ def run(bench: Bench, system: System, case: Case) -> Figures:
         left = ours.outcome(ours.database(stage))
     if left["live"] or left["dead"] or left["violations"]:
         raise Failed(f"At the end: {left}")
-    some = max(1, len(rounds) // 5)
-    first, last = (sum(each["jobs/s"] for each in part) / len(part) for part in (rounds[:some], rounds[-some:]))
+    some = max(1, len(rounds) // 3)  # a burst takes half a second, which is little to measure by
+    parts = (rounds[:some], rounds[-some:])
+    first, last = (median([each["jobs/s"] for each in part]) for part in parts)
+    sooner, later = (median([each["server µs/job"] for each in part if each["server µs/job"]]) for part in parts)
     return {
         "first rounds jobs/s": round(first),
         "last rounds jobs/s": round(last),
         "last by first share": round(last / first, 3),
+        "first rounds server µs/job": round(sooner, 1),
+        "last rounds server µs/job": round(later, 1),
         "worst wait s": max(each["worst wait s"] for each in rounds),
         "first rounds pages/job": rounds[0]["pages/job"],
         "last rounds pages/job": rounds[-1]["pages/job"],
@@ -93,10 +97,12 @@ def one_round(stage: Stage, starts: common.SharedStarts, first: int, half: int, 
         raise Failed("No worker could be killed.")
     wait_empty(db)
     burst, seen = range(first + half, first + 2 * half), starts.seen().executed
+    idle = stage.server_cpu()
     with stage.beside() as client:
         send(client, burst)
     # By the starts: a look at the table would walk all that the snapshot keeps, ever more of it, beside what is measured.
     ours.wait_until(lambda: starts.seen().executed >= seen + len(burst), "The round", 180)
+    busy = stage.server_cpu()
     wait_empty(db)
     time.sleep(1.5)  # the workers' sessions hand in what they counted once a second
     after = counters.read(db, None)
@@ -109,6 +115,7 @@ def one_round(stage: Stage, starts: common.SharedStarts, first: int, half: int, 
     times = [started[n] for n in burst]
     return {
         "jobs/s": round((len(times) - 1) / (max(times) - min(times))),
+        "server µs/job": round((busy - idle) / half * 1e6, 1) if busy is not None and idle is not None else None,
         "pages/job": round((after.pages - before.pages) / (2 * half), 1),
         "worst wait s": round(max(started[n] - at for n, at in committed.items()), 3),
     }
@@ -187,8 +194,8 @@ SCENARIO = Scenario(
     cases,
     run,
     (
-        "first rounds jobs/s", "last rounds jobs/s", "last by first share", "worst wait s", "first rounds pages/job",
-        "last rounds pages/job",
+        "first rounds jobs/s", "last rounds jobs/s", "last by first share", "first rounds server µs/job",
+        "last rounds server µs/job", "worst wait s", "first rounds pages/job", "last rounds pages/job",
     ),
     comparing=False,
     parameters={"jobs": 500_000, "rounds": 10, "rate": 4_000, "slowest": 2.0},
