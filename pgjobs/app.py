@@ -182,7 +182,10 @@ class App(Steering):
             gathering = Gathering(enqueuing.specs)
             if not gathering:
                 return []
-            with self._transactions.client(tx, enqueues=True) as client:
+            with (
+                gathering.in_turn(self._transactions.turn),
+                self._transactions.client(tx, enqueues=True) as client,
+            ):
                 enqueuing.ids = client.enqueue_many(gathering)
         return enqueuing.done()
 
@@ -192,8 +195,9 @@ class App(Steering):
             gathering = Gathering(enqueuing.specs)
             if not gathering:
                 return []
-            async with self._transactions.async_client(tx, enqueues=True) as client:
-                enqueuing.ids = await client.enqueue_many(gathering)
+            with gathering.in_turn():  # what brings the jobs cannot wait for a connection of this loop's
+                async with self._transactions.async_client(tx, enqueues=True) as client:
+                    enqueuing.ids = await client.enqueue_many(gathering)
         return enqueuing.done()
 
     def enqueue_spec(self, spec: Spec, tx: Any = None) -> JobId:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pgjobs import calls, portions
 from pgjobs.calls import Cancellation, Edit, Filter, JobFilter, QueueStatus, TaskStatus, WorkerStatus
 from pgjobs.connections import Runner, in_one_transaction, run, run_copy
-from pgjobs.gathering import Gathering
+from pgjobs.gathering import Gathering, Stopped
 from pgjobs.job import Job, JobId, Lease, Progress, Spec, Status
 from pgjobs.portions import Portions
 
@@ -33,11 +33,14 @@ class Client:
 
     def enqueue_many(self, specs: Iterable[Spec], notify: bool = True) -> list[JobId]:
         """Put many jobs into their queues, all or none, and return their ids in the order given."""
-        gathering = specs if isinstance(specs, Gathering) else Gathering(specs)
-        if gathering.is_quick and self._ours:
-            return self._enqueue_while_gathering(gathering, notify)
+        if isinstance(specs, Gathering) and specs.goes_on and self._ours:
+            try:
+                return self._enqueue_while_gathering(specs, notify)
+            except Stopped as stopped:
+                error = stopped.error
+            raise error
         # All of them before the first is sent: a generator that raises half way must not leave half of them behind.
-        jobs = list(gathering)
+        jobs = list(specs)
         # One that must not be announced keeps the transaction silent.
         notify = notify and all(job.notify for job in jobs)
         if (ids := self._copy(jobs, notify)) is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from contextlib import contextmanager
+from itertools import chain, islice
 
 from pgjobs.job import Spec
 
@@ -12,6 +14,14 @@ PORTION = 5_000  # jobs; when there are fewer in all, they are gathered before t
 LARGEST = 20_000  # jobs of a later portion: between two of them client and server wait for each other
 FEW = 1_000  # jobs that are gathered for the next portion when a block of this one has been sent
 QUICK = 0.25  # seconds for the first portion; what comes more slowly must not keep a transaction open
+
+
+class Stopped(Exception):
+    """What brings the jobs raised `error`, while some were being written. It is none of the database's, whatever it is."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__("the jobs to be enqueued ended with an error")
+        self.error = error
 
 
 class Gathering:
@@ -26,7 +36,9 @@ class Gathering:
         self._specs = iter(specs)
         self._size = PORTION
         self._jobs = list(islice(self._specs, PORTION))
-        self.is_quick = len(self._jobs) == PORTION and time.monotonic() - began < QUICK  # and there may be more
+        self._more = len(self._jobs) == PORTION  # or so it seems
+        self._quick = time.monotonic() - began < QUICK
+        self.goes_on = False  # whether the rest is gathered while the first are written
 
     def __bool__(self) -> bool:
         """Whether there is something in hand."""
@@ -34,16 +46,38 @@ class Gathering:
 
     def __iter__(self) -> Iterator[Spec]:
         """Take all there are, one by one."""
-        while jobs := self.portion():
-            yield from jobs
+        jobs, self._jobs = self._jobs, []
+        return chain(jobs, self._specs)
+
+    @contextmanager
+    def in_turn(self, turn: threading.Lock | None = None) -> Iterator[None]:
+        """Gather the rest before the block, or leave it for later if it comes quickly and it is our turn.
+
+        While the rest is gathered a connection of the app's is in use, and what brings the jobs may want another. If
+        many were to wait for that, all connections would be waited for by those that hold them.
+        """
+        self.goes_on = self._more and self._quick and (turn is None or turn.acquire(blocking=False))
+        try:
+            if not self.goes_on:
+                self._jobs += self._specs
+            yield
+        finally:
+            if self.goes_on and turn is not None:
+                turn.release()
 
     def portion(self) -> list[Spec]:
-        """Take the next portion; nothing when there are no more."""
-        self._jobs += islice(self._specs, self._size - len(self._jobs))
+        """Take the next portion; nothing when there are no more. Raises Stopped."""
+        self._gather(self._size)
         jobs, self._jobs = self._jobs, []
         self._size = min(2 * self._size, LARGEST)
         return jobs
 
     def few(self) -> None:
-        """Gather a few for the next portion."""
-        self._jobs += islice(self._specs, min(FEW, self._size - len(self._jobs)))
+        """Gather a few for the next portion. Raises Stopped."""
+        self._gather(FEW)
+
+    def _gather(self, most: int) -> None:
+        try:
+            self._jobs += islice(self._specs, min(most, self._size - len(self._jobs)))
+        except BaseException as error:
+            raise Stopped(error) from None

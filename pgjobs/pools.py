@@ -21,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import ConnStatus
 from psycopg_pool import AsyncConnectionPool, ConnectionPool, PoolTimeout
 
-from pgjobs.connections import AsyncOwnConnection, OwnConnection, connecting, reason
+from pgjobs.connections import OWN, AsyncOwnConnection, OwnConnection, connecting, reason
 from pgjobs.errors import ConnectionFailed
 from pgjobs.settings import CONNECT
 
@@ -144,7 +144,7 @@ class Pools:
         with connecting():  # a wrong DSN fails here at once, with its reason, not after the pool's timeout
             psycopg.connect(conninfo).close()
         return ConnectionPool(
-            conninfo, connection_class=OwnConnection, kwargs={"autocommit": True}, configure=_configure,
+            conninfo, connection_class=OwnConnection, kwargs=OWN, configure=_configure,
             min_size=0, max_size=MAX_SIZE, timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=True, name="pgjobs",
         )  # fmt: skip
 
@@ -153,7 +153,7 @@ class Pools:
         with connecting():
             await (await psycopg.AsyncConnection.connect(conninfo)).close()
         pool: AsyncPool = AsyncConnectionPool(
-            conninfo, connection_class=AsyncOwnConnection, kwargs={"autocommit": True}, configure=_configure_async,
+            conninfo, connection_class=AsyncOwnConnection, kwargs=OWN, configure=_configure_async,
             min_size=0, max_size=MAX_SIZE, timeout=TIMEOUT, max_idle=MAX_IDLE, reconnect_timeout=0, open=False, name="pgjobs",
         )  # fmt: skip
         self._async[loop] = pool

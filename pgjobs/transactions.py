@@ -47,6 +47,7 @@ class Transactions:
         self._made_pools: Pools | None = None
         self._made_waiting: Waiting | None = None
         self._making = threading.Lock()
+        self.turn = threading.Lock()  # of whoever gathers jobs while it writes others; see pgjobs.gathering
         self._ambient = Ambient()
         self._told_that_it_blocks = False
         # One variable per app: two apps in a process do not share a transaction.

@@ -17,6 +17,7 @@ from pgjobs.calls.call import Call, Rows
 from pgjobs.job import JobId, Spec
 
 BLOCK = 500  # rows a block: some hundred kilobytes, and the server works while the next one is made
+BLOCK_LENGTH = 256 * 1024  # characters of a block, but for its last row
 COLUMNS = ("id", "payload", "metadata", "available_at", "enqueued_at", "queue", "task", "priority", "rank", "wake",
            "max_attempts", "timeout", "version")  # fmt: skip
 
@@ -54,6 +55,7 @@ class Reserved(NamedTuple):
     def _blocks(self, meanwhile: Callable[[], None]) -> Iterator[bytes]:
         awake = self._awake()
         rows: list[str] = []
+        length = 0
         for run in self.runs:
             rest, rest_awake = (self._rest(self.jobs[run.start], flag) for flag in "ft")
             for number in run:
@@ -63,9 +65,11 @@ class Reserved(NamedTuple):
                     payload = _escaped(payload)
                 metadata = "\\N" if job.metadata is None else _escaped(job.metadata)
                 rows.append(f"{self.ids[number]}\t{payload}\t{metadata}{rest_awake if number in awake else rest}")
-                if len(rows) == BLOCK:
+                length += len(payload)
+                if len(rows) == BLOCK or length > BLOCK_LENGTH:
                     yield "".join(rows).encode()
                     rows.clear()
+                    length = 0
                     meanwhile()
         yield "".join(rows).encode()
 

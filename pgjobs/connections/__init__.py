@@ -12,11 +12,12 @@ from pgjobs.connections import of_asyncpg, of_django, of_psycopg, of_sqlalchemy
 from pgjobs.connections.errors import connecting, is_broken, reason, translated
 from pgjobs.connections.of_django import DjangoRunner, open_transactions
 from pgjobs.connections.of_psycopg import AsyncPsycopgRunner, PsycopgRunner
-from pgjobs.connections.own import AsyncOwnConnection, AsyncOwnRunner, OwnConnection, OwnRunner
+from pgjobs.connections.own import OWN, AsyncOwnConnection, AsyncOwnRunner, OwnConnection, OwnRunner
 from pgjobs.connections.runner import AsyncRunner, Runner, arun, arun_copy, run, run_copy
 from pgjobs.errors import ConfigurationError
 
 __all__ = [
+    "OWN",
     "AsyncOwnConnection",
     "AsyncOwnRunner",
     "AsyncPsycopgRunner",

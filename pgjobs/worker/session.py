@@ -11,7 +11,7 @@ import psycopg
 
 from pgjobs import calls
 from pgjobs.async_client import AsyncClient
-from pgjobs.connections import AsyncOwnConnection, AsyncOwnRunner, arun, reason
+from pgjobs.connections import OWN, AsyncOwnConnection, AsyncOwnRunner, arun, reason
 from pgjobs.settings import CONNECT
 from pgjobs.worker.stop import Stop
 
@@ -32,7 +32,7 @@ class Session:
     async def connect(self, check: bool = False) -> AsyncClient:
         """Connect, and return the client for that connection. Raises psycopg.Error; with check, SchemaError."""
         self._connection = await AsyncOwnConnection.connect(
-            self._dsn, autocommit=True, connect_timeout=10, **CONNECT, application_name="pgjobs worker"
+            self._dsn, connect_timeout=10, **OWN, **CONNECT, application_name="pgjobs worker"
         )
         runner = AsyncOwnRunner(self._connection)
         await arun(runner, calls.checked_session() if check else calls.session())

@@ -13,6 +13,7 @@ import pytest
 
 import pgjobs
 from pgjobs import Spec
+from pgjobs.connections import PsycopgRunner, run
 from pgjobs.testing import Clock
 from tests.client.conftest import AsyncFace, Face
 from tests.client.kinds import KINDS, Asyncpg, DjangoFoundByItself, Kind, PsycopgPipeline, SaRunSync, in_loop
@@ -364,3 +365,12 @@ def test_a_codec_of_the_callers_has_no_say(
         kind.enqueue_many(app, [task.spec(letter_id=1)] * 12)
     face.close()
     assert count() == 12
+
+
+def test_a_block_is_bounded_by_what_its_payloads_are_long(db: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pgjobs.calls.copying, "BLOCK_LENGTH", 1_000)
+    monkeypatch.setattr(pgjobs.calls.copying, "BLOCK", 500)
+    specs = [Spec("t", '{"text":"%s"}' % ("x" * size)) for size in (10, 10, 5_000, 700, 700, 700, 10)]
+    reserved = run(PsycopgRunner(db), pgjobs.calls.reserve(specs))
+    assert reserved is not None
+    assert [block.count(b"\n") for block in reserved.copy().blocks] == [3, 2, 2]

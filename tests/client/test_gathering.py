@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -11,6 +13,7 @@ import pytest
 import pgjobs
 from pgjobs import Spec
 from pgjobs.gathering import Gathering
+from pgjobs.pools import MAX_SIZE
 from tests.client.conftest import Face
 from tests.sql.by_hand import one
 
@@ -128,15 +131,79 @@ def test_a_job_that_the_database_refuses_keeps_all_others_out(
     assert len(face.enqueue_many(app, [task.spec(letter_id=1)] * 250)) == 250
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        psycopg.Rollback(),
+        psycopg.errors.InsufficientPrivilege("of a table of the caller's"),
+        psycopg.errors.InFailedSqlTransaction("of a transaction of the caller's"),
+        KeyboardInterrupt(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("place", [50, 150, 249])
+def test_what_an_iterable_raises_is_the_callers_whatever_it_is(
+    face: Face, app: pgjobs.App, task: Task, count: Count, error: BaseException, place: int
+) -> None:
+    def specs() -> Iterator[Spec]:
+        for number in range(250):
+            if number == place:
+                raise error
+            yield task.spec(letter_id=number)
+
+    with pytest.raises(type(error)) as raised:
+        face.enqueue_many(app, specs())
+    assert raised.value is error
+    assert count() == 0
+
+
+def test_iterables_that_need_connections_do_not_wait_for_each_others(app: pgjobs.App, task: Task, count: Count) -> None:
+    """As many as there are connections: would each hold one while it is read, none could get another."""
+    together = threading.Barrier(MAX_SIZE)
+
+    def enqueuing() -> Iterator[Spec]:
+        for number in range(250):
+            if number == 150:
+                together.wait(10)
+                task.enqueue(letter_id=-1)
+            yield task.spec(letter_id=number)
+
+    with ThreadPoolExecutor(MAX_SIZE) as threads:
+        done = [threads.submit(app.enqueue_many, enqueuing()) for _ in range(MAX_SIZE)]
+        assert [len(each.result(9)) for each in done] == [250] * MAX_SIZE
+    assert count() == 251 * MAX_SIZE
+    app.close()
+
+
+def test_one_in_another_in_another(app: pgjobs.App, task: Task, count: Count) -> None:
+    def nested(depth: int) -> Iterator[Spec]:
+        for number in range(210):
+            if number == 150 and depth:
+                app.enqueue_many(nested(depth - 1))
+            yield task.spec(letter_id=number)
+
+    app.enqueue_many(nested(2 * MAX_SIZE))
+    assert count() == 210 * (2 * MAX_SIZE + 1)
+    app.close()
+
+
 def test_portions_come_in_order_and_end(task: Task) -> None:
     gathering = Gathering(task.spec(letter_id=number) for number in range(430))
-    assert gathering
-    assert gathering.is_quick
-    assert len(gathering.portion()) == 100
-    assert not gathering
-    gathering.few()
-    gathering.few()
-    assert gathering
-    assert [len(gathering.portion()) for _ in range(4)] == [150, 150, 30, 0]
+    with gathering.in_turn():
+        assert gathering.goes_on
+        assert len(gathering.portion()) == 100
+        assert not gathering
+        gathering.few()
+        gathering.few()
+        assert gathering
+        assert [len(gathering.portion()) for _ in range(4)] == [150, 150, 30, 0]
     assert not Gathering(iter([]))
-    assert not Gathering([task.spec(letter_id=1)] * 99).is_quick
+
+
+def test_whose_turn_it_is_not_gathers_all_of_them_before(task: Task) -> None:
+    turn, specs = threading.Lock(), [task.spec(letter_id=1)] * 250
+    first, second, few = Gathering(specs), Gathering(specs), Gathering(specs[:99])
+    with few.in_turn(turn), first.in_turn(turn), second.in_turn(turn):
+        assert [each.goes_on for each in (few, first, second)] == [False, True, False]
+        assert [len(list(each)) for each in (few, first, second)] == [99, 250, 250]
+    assert turn.acquire(blocking=False)

@@ -3,49 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 import pgjobs
-from pgjobs.connections.own import MOST, OFTEN, OwnConnection, OwnRunner
+from pgjobs.connections.own import MOST, OFTEN, OWN, OwnConnection, OwnRunner, _name
 from tests.client.conftest import Face
 
 Task = pgjobs.Task[..., Any]
 
-PARAMS = "select %s::text, %s::integer, %s::boolean, %s::interval, %s::text, %s::bigint"
+PARAMS = (
+    "select %s::text, %s::integer, %s::boolean, %s::interval, %s::text, %s::bigint, %s::double precision,"
+    " %s::timestamptz, %s::timestamptz = '2026-11-26 05:06:07'::timestamptz"
+)
 NAMES = "select name, statement from pg_prepared_statements order by 1"
 
 
 @pytest.fixture
 def own(dsn: str) -> Iterator[OwnConnection]:
-    with OwnConnection.connect(dsn, autocommit=True) as connection:
+    with OwnConnection.connect(dsn, **OWN) as connection:
         yield connection
 
 
 def prepared(connection: psycopg.Connection[Any]) -> list[str]:
-    """What is prepared by us, past the cursor."""
-    return [name for name, _ in connection.execute(NAMES).fetchall() if name.startswith("pgjobs_")]
+    """The names of what is prepared, by whomever."""
+    return [name for name, _ in connection.execute(NAMES).fetchall()]
 
 
 def test_a_statement_that_is_asked_often_is_prepared_and_means_the_same(own: OwnConnection) -> None:
     runner = OwnRunner(own)
+    at, there = datetime.now().astimezone(), datetime(2026, 11, 26, 5, 6, 7)
     lasts = timedelta(days=400, hours=-3, microseconds=1)
-    params = ('é"\\\n\t', -7, True, lasts, None, 2**62)
+    values: tuple[Any, ...] = ('é"\\\n\t', -7, True, lasts, None, 2**62, 0.1, at)
     for number in range(OFTEN + 2):
-        assert prepared(own) == ([] if number < OFTEN else ["pgjobs_0"])
-        assert list(runner.rows(PARAMS, params)) == [params]
-    assert list(runner.rows(PARAMS, ("", 0, False, timedelta(0), "x", -1))) == [("", 0, False, timedelta(0), "x", -1)]
+        assert len(prepared(own)) == (number >= OFTEN)
+        assert list(runner.rows(PARAMS, (*values, there))) == [(*values, True)]
+    values = ("", 0, False, timedelta(0), "x", -1, float("-inf"), at - timedelta(days=3000))
+    assert list(runner.rows(PARAMS, (*values, there))) == [(*values, True)]
+    assert prepared(own) == [name for name in prepared(own) if name.startswith("pgjobs_")]
+
+
+def test_a_statement_has_the_same_name_on_every_connection_and_no_other_has_it(dsn: str, own: OwnConnection) -> None:
+    """A pooler may send it to a session where somebody else has prepared his."""
+    with OwnConnection.connect(dsn, **OWN) as other:
+        first, second = "select 1 + %s::integer", "select 2 + %s::integer"
+        for connection, statements in ((own, (first, second)), (other, (second, first))):
+            for sql in statements:
+                for _ in range(OFTEN):
+                    OwnRunner(connection).rows(sql, (1,))
+        assert own.execute(NAMES).fetchall() == other.execute(NAMES).fetchall()
+        assert len(prepared(own)) == 2
 
 
 def test_values_that_have_no_simple_text_go_by_a_cursor(own: OwnConnection) -> None:
     runner = OwnRunner(own)
-    now = datetime.now().astimezone()
-    for _ in range(OFTEN + 1):
-        assert list(runner.rows("select %s::timestamptz", (now,))) == [(now,)]
-        assert list(runner.rows("select %s::double precision", (0.1,))) == [(0.1,)]
+    day = date(2026, 11, 26)
+    for _ in range(OFTEN + 3):
+        assert list(runner.rows("select %s::date", (day,))) == [(day,)]
         with pytest.raises(psycopg.DataError, match="NUL"):
             runner.rows("select %s::text", ("half\0half",))
     assert prepared(own) == []
@@ -77,16 +94,17 @@ def test_no_more_than_a_bounded_number_is_prepared(own: OwnConnection) -> None:
     assert len(prepared(own)) == MOST
 
 
-@pytest.mark.parametrize("done", ["deallocate all", "discard all", "prepare pgjobs_0 as select 1"])
-def test_behind_a_pooler_that_knows_of_no_statements_all_goes_by_cursors(own: OwnConnection, done: str) -> None:
+@pytest.mark.parametrize("done", ["deallocate all", "discard all", "prepare {} as select 1"])
+def test_behind_a_pooler_that_knows_of_no_statements_nothing_is_prepared(own: OwnConnection, done: str) -> None:
     """What a pooler does by giving us another server session between two transactions, done to ours."""
-    runner = OwnRunner(own)
-    for number in range(OFTEN + 3):
-        assert list(runner.rows("select %s::integer", (number,))) == [(number,)]
+    runner, sql = OwnRunner(own), "select %s::integer"
+    for number in range(OFTEN + 10):
+        assert list(runner.rows(sql, (number,))) == [(number,)]
         if number == (OFTEN if done.startswith("d") else 0):
-            own.execute(done)
+            own.execute(done.format(_name(sql).decode()).encode())
     assert own.statements.pooled
     assert own.statements.prepared == {}
+    assert len(prepared(own)) == done.startswith("prepare")
 
 
 def test_enqueues_of_the_app_are_prepared_and_its_errors_are_in_our_words(
