@@ -11,8 +11,8 @@ from itertools import chain, islice
 from pgjobs.job import Spec
 
 PORTION = 5_000  # jobs; when there are fewer in all, they are gathered before the first is sent
-LARGEST = 20_000  # jobs of a later portion: between two of them client and server wait for each other
-FEW = 1_000  # jobs that are gathered for the next portion when a block of this one has been sent
+LARGEST = 20_000  # jobs of a later portion
+FEW = 600  # jobs that are gathered when a block of 500 has been sent: so portions grow, since between two all wait for all
 QUICK = 0.25  # seconds for the first portion; what comes more slowly must not keep a transaction open
 
 
@@ -34,7 +34,6 @@ class Gathering:
     def __init__(self, specs: Iterable[Spec]) -> None:
         began = time.monotonic()
         self._specs = iter(specs)
-        self._size = PORTION
         self._jobs = list(islice(self._specs, PORTION))
         self._more = len(self._jobs) == PORTION  # or so it seems
         self._quick = time.monotonic() - began < QUICK
@@ -67,17 +66,16 @@ class Gathering:
 
     def portion(self) -> list[Spec]:
         """Take the next portion; nothing when there are no more. Raises Stopped."""
-        self._gather(self._size)
+        self._gather(PORTION - len(self._jobs))
         jobs, self._jobs = self._jobs, []
-        self._size = min(2 * self._size, LARGEST)
         return jobs
 
     def few(self) -> None:
         """Gather a few for the next portion. Raises Stopped."""
-        self._gather(FEW)
+        self._gather(min(FEW, LARGEST - len(self._jobs)))
 
     def _gather(self, most: int) -> None:
         try:
-            self._jobs += islice(self._specs, min(most, self._size - len(self._jobs)))
+            self._jobs += islice(self._specs, max(most, 0))
         except BaseException as error:
             raise Stopped(error) from None

@@ -1,13 +1,33 @@
+-- place_of_one: the place of a worker that waits for jobs of this queue, or null. Who waits holds it exclusively; who asks, shared.
+create or replace function pgjobs.place_of_one(p_queue text) returns integer
+language sql volatile
+as $$
+    select k from generate_series(0, 15) k
+    where case
+        when pg_try_advisory_lock_shared('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p_queue) # k)
+        then not pg_advisory_unlock_shared('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p_queue) # k)
+        else true end
+    limit 1
+$$;
+
+comment on function pgjobs.place_of_one(text) is 'The place of a worker that waits for jobs of this queue.';
+
 -- waits: whether some worker waits idle for jobs of this queue.
--- An idle worker holds a shared session advisory lock on the queue; whoever cannot have it exclusively knows of one.
--- The lock is let go in the same expression. Two who ask at once may both hear "yes": then one NOTIFY is for nothing (I9).
--- Locks: none kept. Cost: two calls of the lock manager, no table is read.
+-- An idle worker holds a shared session advisory lock on the queue; whoever cannot have it exclusively knows of one, or meets
+-- somebody who asks as well, and was stopped in the middle of it: thirty who enqueue at once would tell of half their jobs for
+-- nothing. Who waits has a place besides, for which enqueuers ask without barring each other, or the lock of those without.
+-- The locks are let go in the same expression. Two who ask for the same two at once may hear "yes" for nothing (I9).
+-- Locks: none kept. Cost: two calls of the lock manager; where the first is refused, two more for each place that is free
+-- before the first that is taken; no table is read.
 create or replace function pgjobs.waits(p_queue text) returns boolean
 language sql volatile
 as $$
     select case
         when pg_try_advisory_lock('pgjobs.queues'::regclass::oid::int, hashtext(p_queue))
         then not pg_advisory_unlock('pgjobs.queues'::regclass::oid::int, hashtext(p_queue))
+        when pgjobs.place_of_one(p_queue) is not null then true
+        when pg_try_advisory_lock('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p_queue) # 16)
+        then not pg_advisory_unlock('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p_queue) # 16)
         else true end
 $$;
 
@@ -15,8 +35,9 @@ comment on function pgjobs.waits(text) is 'Whether a worker waits idle for jobs 
 
 -- begin_waiting: this session's worker waits for jobs of these queues from now on, until end_waiting.
 -- Beside the lock that says that somebody waits, it takes in each queue the first free place of 16, so that whoever has one
--- job to tell of can wake one worker. Returns its places; none where all are taken. The session remembers them (pgjobs.places).
--- Locks: session advisory locks. The shared one waits for the moment in which an enqueuer asks; a place is tried.
+-- job to tell of can wake one worker; where all are taken, the shared lock of those without. Returns its places, null for none.
+-- The session remembers them (pgjobs.places).
+-- Locks: session advisory locks. The shared ones wait for the moment in which an enqueuer asks; a place is tried.
 create or replace function pgjobs.begin_waiting(p_queues text[]) returns table (queue text, place integer)
 language plpgsql volatile
 as $$
@@ -28,6 +49,9 @@ begin
         place := (
             select k from generate_series(0, 15) k
             where pg_try_advisory_lock('pgjobs.queues_pkey'::regclass::oid::int, hashtext(queue) # k) limit 1);
+        if place is null then
+            perform pg_advisory_lock_shared('pgjobs.queues_pkey'::regclass::oid::int, hashtext(queue) # 16);
+        end if;
         perform set_config(
             'pgjobs.places', (current_setting('pgjobs.places')::jsonb || jsonb_build_object(queue, place))::text, false);
         return next;
@@ -43,27 +67,14 @@ as $$
 begin
     perform pg_advisory_unlock_shared('pgjobs.queues'::regclass::oid::int, hashtext(p.key)),
             case when p.value is not null
-                 then pg_advisory_unlock('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p.key) # p.value::integer) end
+                 then pg_advisory_unlock('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p.key) # p.value::integer)
+                 else pg_advisory_unlock_shared('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p.key) # 16) end
     from jsonb_each_text(nullif(current_setting('pgjobs.places', true), '')::jsonb) p;
     perform set_config('pgjobs.places', '', false);
 end
 $$;
 
 comment on function pgjobs.end_waiting() is 'The worker of this session waits no more.';
-
--- place_of_one: the place of a worker that waits for jobs of this queue, or null.
-create or replace function pgjobs.place_of_one(p_queue text) returns integer
-language sql volatile
-as $$
-    select k from generate_series(0, 15) k
-    where case
-        when pg_try_advisory_lock('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p_queue) # k)
-        then not pg_advisory_unlock('pgjobs.queues_pkey'::regclass::oid::int, hashtext(p_queue) # k)
-        else true end
-    limit 1
-$$;
-
-comment on function pgjobs.place_of_one(text) is 'The place of a worker that waits for jobs of this queue.';
 
 -- speaks: of transactions that commit at the same time, which have something to tell a waiting worker of this queue, one does.
 -- NOTIFY makes commits go one after the other, each with its flush. So whoever finds another about to speak is silent, and

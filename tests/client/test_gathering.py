@@ -30,10 +30,10 @@ where datname = current_database() and pid <> pg_backend_pid() and xact_start is
 
 @pytest.fixture(autouse=True)
 def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred jobs in the first portion, then 150, in blocks of twenty; ten are copied."""
+    """A hundred jobs in the first portion, 150 in later ones, in blocks of twenty; ten are copied."""
     monkeypatch.setattr(pgjobs.gathering, "PORTION", 100)
     monkeypatch.setattr(pgjobs.gathering, "LARGEST", 150)
-    monkeypatch.setattr(pgjobs.gathering, "FEW", 20)
+    monkeypatch.setattr(pgjobs.gathering, "FEW", 30)
     monkeypatch.setattr(pgjobs.gathering, "QUICK", 60)
     monkeypatch.setattr(pgjobs.portions, "COPY_FROM", 10)
     monkeypatch.setattr(pgjobs.calls.copying, "BLOCK", 20)
@@ -196,7 +196,7 @@ def test_portions_come_in_order_and_end(task: Task) -> None:
         gathering.few()
         gathering.few()
         assert gathering
-        assert [len(gathering.portion()) for _ in range(4)] == [150, 150, 30, 0]
+        assert [len(gathering.portion()) for _ in range(5)] == [100, 100, 100, 30, 0]
     assert not Gathering(iter([]))
 
 

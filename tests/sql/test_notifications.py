@@ -422,6 +422,22 @@ def test_when_all_places_are_taken_one_waits_without_and_is_woken_where_no_place
     until(db, f"not exists (select from {LOCKS})")
 
 
+def test_who_asks_at_the_same_time_is_not_taken_for_somebody_who_waits(connect: Connect) -> None:
+    """It holds the lock for a moment, and may be stopped in the middle of it."""
+    db, ear, asking = connect(), Ear(connect()), connect()
+    asking.execute("select pg_advisory_lock('pgjobs.queues'::regclass::oid::int, hashtext('default'))")
+    enqueue_one(db)
+    assert ear.heard() == []
+    worker = Worker(connect())
+    asking.execute("select pg_advisory_unlock_all()")
+    worker.look(idle=True)
+    asking.execute(
+        "select pg_try_advisory_lock_shared('pgjobs.queues_pkey'::regclass::oid::int, hashtext('default') # 1)"
+    )
+    enqueue_one(db)
+    assert ear.heard() == [wake_up(to=0)]
+
+
 def test_a_claim_that_fills_the_slots_waits_no_more_and_wakes_the_next(connect: Connect) -> None:
     db, ear = connect(), Ear(connect())
     first, second = Worker(connect()), Worker(connect())
