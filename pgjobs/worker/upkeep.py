@@ -222,7 +222,8 @@ class Rescue:
             if told := [worker for worker, since in reported.items() if worker in done or now - since > LAST_WORDS]:
                 self._rescued(told)
         if count.suspected:
-            self._upkeep.rescue.within(AGAIN if self.dead else SUSPICION)
+            patient = any(now - since <= LAST_WORDS for since in self.dead.values())
+            self._upkeep.rescue.within(AGAIN if patient else SUSPICION)
         return rescued + dead
 
 

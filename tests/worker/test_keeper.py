@@ -186,8 +186,10 @@ def test_a_worker_is_replaced_though_somebody_keeps_its_predecessor_locked_and_i
     rescue = upkeep.rescue.step
     assert isinstance(rescue, Rescue)
     rescue.dead[dead.id] -= LAST_WORDS
+    upkeep.rescue.due = time.monotonic() + 60
     assert rescue.step() == 0
     assert told == [dead.id]
+    assert upkeep.rescue.due - time.monotonic() > AGAIN  # for as long as somebody likes to keep it
     under_way.commit()
     assert rescue.step() == 1
 
