@@ -14,7 +14,7 @@ comment on function pgjobs.place_of_one(text) is 'The place of a worker that wai
 
 -- waits: whether some worker waits idle for jobs of this queue.
 -- An idle worker holds a shared session advisory lock on the queue; whoever cannot have it exclusively knows of one, or meets
--- somebody who asks as well, and was stopped in the middle of it: thirty who enqueue at once would tell of half their jobs for
+-- somebody who asks as well, and was stopped in the middle of it: thirty who enqueue at once would tell of many jobs for
 -- nothing. Who waits has a place besides, for which enqueuers ask without barring each other, or the lock of those without.
 -- The locks are let go in the same expression. Two who ask for the same two at once may hear "yes" for nothing (I9).
 -- Locks: none kept. Cost: two calls of the lock manager; where the first is refused, two more for each place that is free
